@@ -1,0 +1,262 @@
+// Package config reads the environment into structs, and reports every fault of it at once. A program's configuration
+// is a struct of the components below, or of pointers to them, of which only those that are not nil are filled. Values
+// of the form sm://project/secret[/version] are read from Secret Manager.
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/api/option"
+)
+
+// Environment says where a program runs.
+type Environment string
+
+// Where a program may run.
+const (
+	Development Environment = "development"
+	Staging     Environment = "staging"
+	Production  Environment = "production"
+)
+
+// Service is what every program has.
+type Service struct {
+	Environment Environment `env:"ENVIRONMENT" envDefault:"development" doc:"development, staging or production"`
+	TestMode    bool        `env:"TEST_MODE" envDefault:"false" doc:"switches rate limits off; refused in production"`
+	LogLevel    slog.Level  `env:"LOG_LEVEL" envDefault:"INFO" doc:"DEBUG, INFO, WARN or ERROR"`
+	CORSOrigins []string    `env:"CORS_ORIGINS" doc:"origins that browsers may call from, separated by commas; unset: any"`
+	Project     string      `env:"GOOGLE_CLOUD_PROJECT" doc:"the project, for trace names in logs"`
+}
+
+// HTTP is what every server has.
+type HTTP struct {
+	Port int `env:"PORT" envDefault:"8080" doc:"the port to listen on"`
+}
+
+// Database is where the users and the rate limits are.
+type Database struct {
+	URL              Secret `env:"DATABASE_URL,required" doc:"the users' database, as a postgres URL"`
+	RateLimitURL     Secret `env:"RATE_LIMIT_DATABASE_URL" doc:"the rate limits' database; unset: the users'"`
+	CloudSQLInstance string `env:"CLOUD_SQL_INSTANCE" doc:"project:region:instance, dialed with IAM login; the URLs then give user and database only"`
+}
+
+// Credentials holds the keys of password tags.
+type Credentials struct {
+	Keys KeyRing `env:"CREDENTIAL_KEY,required" doc:"keys of password tags, version:base64, separated by commas; the first one signs"`
+}
+
+// Option changes how [Load] works.
+type Option func(*loader)
+
+type loader struct{ secretManager []option.ClientOption }
+
+// WithSecretManager passes options to the Secret Manager client, such as another endpoint.
+func WithSecretManager(options ...option.ClientOption) Option {
+	return func(l *loader) { l.secretManager = options }
+}
+
+// Load fills dst, a pointer to a struct of components, from environ, which has the form of os.Environ. A variable set
+// to nothing counts as unset, and only variables that dst asks for are read. The error names every variable at fault
+// and repeats no value.
+func Load(ctx context.Context, environ []string, dst any, options ...Option) error {
+	var l loader
+	for _, o := range options {
+		o(&l)
+	}
+	values := map[string]string{}
+	for _, entry := range environ {
+		if name, value, _ := strings.Cut(entry, "="); value != "" {
+			values[name] = value
+		}
+	}
+	faults := l.resolve(ctx, Describe(dst), values)
+	faults = append(faults, parse(values, dst)...)
+	faults = append(faults, check(reflect.ValueOf(dst).Elem())...)
+	if len(faults) > 0 {
+		return fmt.Errorf("load configuration: %w", errors.Join(faults...))
+	}
+	return nil
+}
+
+// parse fills dst and names the variables that could not be read. The library's own text would repeat their values.
+func parse(values map[string]string, dst any) (faults []error) {
+	err := env.ParseWithOptions(dst, env.Options{Environment: values})
+	all, ok := errors.AsType[env.AggregateError](err)
+	if err != nil && !ok {
+		return []error{errors.New("the configuration's structure cannot be read")}
+	}
+	for _, err := range all.Errors {
+		if e, ok := errors.AsType[env.ParseError](err); ok {
+			faults = append(faults, fmt.Errorf("%s: %s", variableOf(dst, e.Name), unreadable(e.Err)))
+		} else if e, ok := errors.AsType[env.VarIsNotSetError](err); ok {
+			faults = append(faults, fmt.Errorf("%s: is required", e.Key))
+		} else {
+			faults = append(faults, errors.New("the configuration's structure cannot be read"))
+		}
+	}
+	return faults
+}
+
+// unreadable says why a value could not be read, where the reason is known to hold no part of it.
+func unreadable(err error) string {
+	if e, ok := errors.AsType[*keyRingError](err); ok {
+		return e.Error()
+	}
+	return "has not the right form"
+}
+
+// checker is a component with rules that its tags cannot say.
+type checker interface{ check(Environment) []error }
+
+// check asks every component of the struct for faults, telling it the environment that Service holds.
+func check(program reflect.Value) (faults []error) {
+	environment := Production // the strictest, for a program that does not say
+	var checkers []checker
+	for component := range components(program) {
+		if service, ok := component.Addr().Interface().(*Service); ok {
+			environment = service.Environment
+		}
+		if c, ok := component.Addr().Interface().(checker); ok {
+			checkers = append(checkers, c)
+		}
+	}
+	for _, c := range checkers {
+		faults = append(faults, c.check(environment)...)
+	}
+	return faults
+}
+
+var originForm = regexp.MustCompile(`^https?://[a-zA-Z0-9.-]+(:\d{1,5})?$`)
+
+func (s *Service) check(Environment) (faults []error) {
+	switch s.Environment {
+	case Development, Staging:
+	case Production:
+		if s.TestMode {
+			faults = append(faults, errors.New("TEST_MODE: is not for production"))
+		}
+	default:
+		faults = append(faults, errors.New("ENVIRONMENT: is not development, staging or production"))
+	}
+	for _, origin := range s.CORSOrigins {
+		if !originForm.MatchString(origin) {
+			faults = append(faults, errors.New("CORS_ORIGINS: an origin is not scheme://host[:port]"))
+		}
+	}
+	return faults
+}
+
+func (h *HTTP) check(Environment) []error {
+	if h.Port < 0 || h.Port > 65535 {
+		return []error{errors.New("PORT: is out of range")}
+	}
+	return nil
+}
+
+var instanceForm = regexp.MustCompile(`^[a-z0-9.:-]+:[a-z0-9-]+:[a-z0-9-]+$`)
+
+func (d *Database) check(Environment) (faults []error) {
+	if !d.RateLimitURL.IsSet() {
+		d.RateLimitURL = d.URL
+	}
+	for name, secret := range map[string]Secret{"DATABASE_URL": d.URL, "RATE_LIMIT_DATABASE_URL": d.RateLimitURL} {
+		if secret.IsSet() && !isPostgresURL(secret.Reveal()) {
+			faults = append(faults, fmt.Errorf("%s: is not a postgres URL", name))
+		}
+	}
+	if d.CloudSQLInstance != "" && !instanceForm.MatchString(d.CloudSQLInstance) {
+		faults = append(faults, errors.New("CLOUD_SQL_INSTANCE: is not project:region:instance"))
+	}
+	return faults
+}
+
+func isPostgresURL(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return false
+	}
+	_, err = pgx.ParseConfig(text)
+	return err == nil
+}
+
+// Variable describes one variable of the environment.
+type Variable struct {
+	Name     string
+	Default  string
+	Required bool
+	Doc      string
+}
+
+// Describe lists the variables that a program's configuration reads, in the order of its fields.
+func Describe(dst any) (variables []Variable) {
+	eachField(dst, func(f reflect.StructField) {
+		name, options, _ := strings.Cut(f.Tag.Get("env"), ",")
+		variables = append(variables, Variable{name, f.Tag.Get("envDefault"), options == "required", f.Tag.Get("doc")})
+	})
+	return variables
+}
+
+// Usage is a table of these variables for a program's help.
+func Usage(dst any) string {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, v := range Describe(dst) {
+		note := ""
+		switch {
+		case v.Required:
+			note = " (required)"
+		case v.Default != "":
+			note = " (default " + v.Default + ")"
+		}
+		_, _ = fmt.Fprintf(table, "  %s\t%s%s\n", v.Name, v.Doc, note) // a Builder does not fail
+	}
+	_ = table.Flush()
+	return text.String()
+}
+
+// variableOf is the variable of the field with this Go name.
+func variableOf(dst any, field string) (variable string) {
+	eachField(dst, func(f reflect.StructField) {
+		if f.Name == field {
+			variable, _, _ = strings.Cut(f.Tag.Get("env"), ",")
+		}
+	})
+	return variable
+}
+
+// eachField calls fn for the fields of dst's components.
+func eachField(dst any, fn func(reflect.StructField)) {
+	for component := range components(reflect.ValueOf(dst).Elem()) {
+		for field := range component.Type().Fields() {
+			fn(field)
+		}
+	}
+}
+
+// components are the parts of a program's configuration that are there.
+func components(program reflect.Value) iter.Seq[reflect.Value] {
+	return func(yield func(reflect.Value) bool) {
+		for _, component := range program.Fields() {
+			if component.Kind() == reflect.Pointer {
+				if component.IsNil() {
+					continue
+				}
+				component = component.Elem()
+			}
+			if !yield(component) {
+				return
+			}
+		}
+	}
+}
