@@ -1,0 +1,194 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/liftlog/liftlog-api/shared/postgres"
+)
+
+// Report says what [Up] would do, and what keeps it from doing so.
+type Report struct {
+	Pending   []string // files of migrations, such as user/00002_password_tags.sql
+	Obstacles []string // sentences
+}
+
+// ObstaclesError says what stands in the way of the migrations.
+type ObstaclesError struct{ Obstacles []string }
+
+func (e *ObstaclesError) Error() string { return strings.Join(e.Obstacles, "; ") }
+
+// Check compares both databases with what the migrations build on, and changes nothing.
+func Check(ctx context.Context, databases Databases) (report Report, err error) {
+	err = databases.each(func(s set, pool *pgxpool.Pool) error {
+		pending, err := s.pending(ctx, pool)
+		if err != nil {
+			return err
+		}
+		obstacles, err := s.obstacles(ctx, pool, len(pending) > 0)
+		for _, migration := range pending {
+			report.Pending = append(report.Pending, s.folder+"/"+migration)
+		}
+		for _, obstacle := range obstacles {
+			report.Obstacles = append(report.Obstacles, s.folder+": "+obstacle)
+		}
+		return err
+	})
+	return report, err
+}
+
+// pending lists the migrations that have not been applied.
+func (s set) pending(ctx context.Context, pool *pgxpool.Pool) (paths []string, err error) {
+	var applied []int64
+	if there, err := exists(ctx, pool, s.versionTable); err != nil {
+		return nil, err
+	} else if there {
+		rows, _ := pool.Query(ctx, `SELECT version_id FROM `+s.versionTable)
+		if applied, err = pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil {
+			return nil, postgres.Wrap("read applied migrations", err)
+		}
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	defer func() { _ = db.Close() }()
+	provider, err := s.provider(db)
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range provider.ListSources() {
+		if !slices.Contains(applied, source.Version) {
+			paths = append(paths, source.Path)
+		}
+	}
+	return paths, nil
+}
+
+func exists(ctx context.Context, db postgres.Querier, table string) (there bool, err error) {
+	err = db.QueryRow(ctx, `SELECT to_regclass(quote_ident($1)) IS NOT NULL`, table).Scan(&there)
+	return there, postgres.Wrap("look for a table", err)
+}
+
+// obstacles finds what keeps the migrations from being applied, or the service from working on the result.
+func (s set) obstacles(ctx context.Context, pool *pgxpool.Pool, isPending bool) (obstacles []string, err error) {
+	made, err := exists(ctx, pool, s.root)
+	if err != nil {
+		return nil, err
+	}
+	if isPending {
+		referenced, indexed := s.referenced, s.indexed
+		if !made {
+			referenced, indexed = nil, nil
+		}
+		if obstacles, err = collect(ctx, pool, lackingRights, referenced, indexed); err != nil {
+			return nil, err
+		}
+	}
+	if !made {
+		return obstacles, nil
+	}
+	differences, err := s.compare(ctx, pool)
+	return append(obstacles, differences...), err
+}
+
+// lackingRights is a sentence for each right that the role has not.
+const lackingRights = `
+	SELECT 'the role may not create tables in the schema ' || coalesce(current_schema(), '(none)')
+	WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
+	UNION ALL
+	SELECT 'the role may not reference the table ' || name
+	FROM unnest($1::text[]) AS name
+	WHERE NOT has_table_privilege(to_regclass(name), 'REFERENCES')
+	UNION ALL
+	SELECT 'the role does not own the table ' || relname || ', as a new index needs'
+	FROM pg_class JOIN unnest($2::text[]) AS name ON pg_class.oid = to_regclass(name)
+	WHERE NOT pg_has_role(relowner, 'USAGE')`
+
+// errRollback ends a transaction that must not be committed.
+var errRollback = errors.New("roll back")
+
+// compare makes v1's schema as it should be out of temporary tables, says how the database differs from it, and undoes it.
+func (s set) compare(ctx context.Context, pool *pgxpool.Pool) (differences []string, err error) {
+	err = postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
+		var schema string
+		if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
+			return postgres.Wrap("read schema", err)
+		}
+		if _, err := tx.Exec(ctx, `SET LOCAL search_path = pg_temp`); err != nil {
+			return postgres.Wrap("make v1's schema", err)
+		}
+		history := pgx.Identifier{schema, "__EFMigrationsHistory"}.Sanitize()
+		for _, step := range []struct {
+			make  set
+			query string
+			args  []any
+		}{
+			{s, differentColumns, []any{schema}},
+			{s, fmt.Sprintf(missingHistory, history), nil},
+			{s.other(), fmt.Sprintf(unknownHistory, history), nil}, // where the databases are one, it holds both sets
+		} {
+			if err := step.make.makeV1(ctx, tx); err != nil {
+				return err
+			}
+			found, err := collect(ctx, tx, step.query, step.args...)
+			if err != nil {
+				return err
+			}
+			if differences = append(differences, found...); len(differences) > 0 {
+				break // the history may be among what is missing
+			}
+		}
+		return errRollback
+	})
+	if !errors.Is(err, errRollback) {
+		return nil, err
+	}
+	return differences, nil
+}
+
+// makeV1 makes v1's tables where they are not. What marks a file's parts to goose is a comment to the server.
+func (s set) makeV1(ctx context.Context, tx pgx.Tx) error {
+	file, err := files.ReadFile(s.folder + "/00001_v1_schema.sql")
+	if err != nil {
+		return fmt.Errorf("make v1's schema: %w", err)
+	}
+	_, err = tx.Exec(ctx, string(file))
+	return postgres.Wrap("make v1's schema", err)
+}
+
+const differentColumns = `
+	SELECT CASE WHEN actual.attname IS NULL
+		THEN format('the column %I.%I is missing', c.relname, expected.attname)
+		ELSE format('the column %I.%I is of another type than %s', c.relname, expected.attname, format_type(expected.atttypid, expected.atttypmod))
+			|| CASE WHEN expected.attnotnull THEN ' not null' ELSE '' END END
+	FROM pg_class c
+	JOIN pg_attribute expected ON expected.attrelid = c.oid AND expected.attnum > 0
+	LEFT JOIN pg_attribute actual ON actual.attrelid = to_regclass(format('%I.%I', $1::text, c.relname))
+		AND actual.attname = expected.attname AND NOT actual.attisdropped
+	WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r'
+		AND (actual.attname IS NULL OR (actual.atttypid, actual.atttypmod, actual.attnotnull)
+			IS DISTINCT FROM (expected.atttypid, expected.atttypmod, expected.attnotnull))
+	ORDER BY c.relname, expected.attnum`
+
+const missingHistory = `
+	SELECT 'v1''s migration ' || "MigrationId" || ' has not been applied'
+	FROM pg_temp."__EFMigrationsHistory"
+	WHERE "MigrationId" NOT IN (SELECT "MigrationId" FROM %s)
+	ORDER BY "MigrationId"`
+
+const unknownHistory = `
+	SELECT 'v1''s migration ' || "MigrationId" || ' is not known: v1 is newer than this program'
+	FROM %s
+	WHERE "MigrationId" NOT IN (SELECT "MigrationId" FROM pg_temp."__EFMigrationsHistory")
+	ORDER BY "MigrationId"`
+
+func collect(ctx context.Context, db postgres.Querier, query string, args ...any) ([]string, error) {
+	rows, _ := db.Query(ctx, query, args...) // a failed Query is reported by the next line
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return found, postgres.Wrap("look for obstacles", err)
+}

@@ -1,0 +1,161 @@
+// Package migrations brings databases forward: it makes v1's tables where there are none, and adds what is v2's own
+// beside them. Nothing of v1's is ever changed.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/liftlog/liftlog-api/shared/postgres"
+)
+
+//go:embed user/*.sql ratelimit/*.sql
+var files embed.FS
+
+// set is the migrations of one database.
+type set struct {
+	folder       string   // in files
+	versionTable string   // where goose keeps what was applied; two, because the two databases may be one
+	root         string   // the table whose presence says that v1 made the database
+	referenced   []string // tables of v1's that foreign keys are made on
+	indexed      []string // tables of v1's that indexes are made on
+}
+
+var (
+	userSet = set{
+		folder: "user", versionTable: "v2_user_migrations", root: "users",
+		referenced: []string{"users"}, indexed: []string{"user_events", "shared_items"},
+	}
+	rateLimitSet = set{folder: "ratelimit", versionTable: "v2_rate_limit_migrations", root: "rate_limit_consumptions"}
+)
+
+func (s set) other() set {
+	if s.folder == userSet.folder {
+		return rateLimitSet
+	}
+	return userSet
+}
+
+// Databases are the pools on the users' and the rate limits' database, which may be the same one.
+type Databases struct{ User, RateLimit *pgxpool.Pool }
+
+// lockTimeout is how long a migration may queue for a lock, and others behind it.
+const lockTimeout = 3 * time.Second
+
+// lockAttempts is how often a migration is tried that did not get its lock.
+const lockAttempts = 5
+
+// options are those of a pool for migrations on the database at the URL: one that gives up on a lock rather than
+// let a live table's users queue behind it.
+func options(url, cloudSQLInstance string) postgres.Options {
+	return postgres.Options{
+		URL: url, CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: 3, LockTimeout: lockTimeout,
+	}
+}
+
+// Open opens the pools of both databases.
+func Open(ctx context.Context, userURL, rateLimitURL, cloudSQLInstance string) (Databases, error) {
+	user, err := postgres.Open(ctx, options(userURL, cloudSQLInstance))
+	if err != nil {
+		return Databases{}, err
+	}
+	rateLimit, err := postgres.Open(ctx, options(rateLimitURL, cloudSQLInstance))
+	if err != nil {
+		user.Close()
+		return Databases{}, err
+	}
+	return Databases{user, rateLimit}, nil
+}
+
+// Close closes the pools.
+func (d Databases) Close() {
+	d.User.Close()
+	d.RateLimit.Close()
+}
+
+func (d Databases) each(fn func(set, *pgxpool.Pool) error) error {
+	if err := fn(userSet, d.User); err != nil {
+		return fmt.Errorf("users' database: %w", err)
+	}
+	if err := fn(rateLimitSet, d.RateLimit); err != nil {
+		return fmt.Errorf("rate limits' database: %w", err)
+	}
+	return nil
+}
+
+// Up applies what is pending, after it has made sure by [Check] that nothing stands in the way. Several may run at once:
+// they take turns by a lock of the database, and the later ones find nothing to do.
+func Up(ctx context.Context, databases Databases, log *slog.Logger) error {
+	report, err := Check(ctx, databases)
+	if err != nil {
+		return err
+	}
+	if len(report.Obstacles) > 0 {
+		return &ObstaclesError{report.Obstacles}
+	}
+	return databases.each(func(s set, pool *pgxpool.Pool) error { return s.up(ctx, pool, log) })
+}
+
+func (s set) up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	db := stdlib.OpenDBFromPool(pool)
+	defer func() { _ = db.Close() }()
+	provider, err := s.provider(db)
+	if err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		applied, err := provider.Up(ctx)
+		partial, isPartial := errors.AsType[*goose.PartialError](err)
+		if isPartial {
+			applied = partial.Applied
+		}
+		for _, done := range applied {
+			log.InfoContext(ctx, "migrated", "database", s.folder, "migration", done.Source.Path, "took", done.Duration.Round(time.Millisecond).String())
+		}
+		if !postgres.HasCode(err, lockNotAvailable) || attempt == lockAttempts {
+			if isPartial {
+				return fmt.Errorf("migrate %s: %w", partial.Failed.Source.Path, partial.Err)
+			}
+			return err
+		}
+		log.WarnContext(ctx, "a table is in use: trying again", "database", s.folder, "attempt", attempt)
+		select {
+		case <-time.After(lockTimeout/3 + rand.N(lockTimeout/3)): //nolint:gosec // jitter is no secret
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// lockNotAvailable is PostgreSQL's SQLSTATE for a lock that was not had within lock_timeout.
+const lockNotAvailable = "55P03"
+
+func (s set) provider(db *sql.DB) (*goose.Provider, error) {
+	// Tried once a second for ten minutes: the other run may be building an index.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
+	if err != nil {
+		return nil, fmt.Errorf("prepare migrations: %w", err)
+	}
+	folder, err := fs.Sub(files, s.folder)
+	if err != nil {
+		return nil, fmt.Errorf("prepare migrations: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, folder,
+		goose.WithTableName(s.versionTable), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("prepare migrations: %w", err)
+	}
+	return provider, nil
+}
