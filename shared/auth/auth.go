@@ -1,0 +1,246 @@
+// Package auth knows a user's password: slowly once, as v1 stored it, and by a keyed tag afterwards.
+//
+// Passwords are random UUIDs that the server made (122 bits), so stretching them protects nothing; but v1 must be able
+// to verify what v2 writes, and v2 what v1 wrote. Beside v1's PBKDF2 hash v2 keeps an HMAC of user, stored hash and
+// password under a key of the service, and with it a right or wrong password is known in microseconds.
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+)
+
+// v1's way to store a password: PBKDF2-HMAC-SHA512, a salt and a key of 64 bytes each, the key as upper-case hex.
+const (
+	iterations = 350_000
+	saltLength = 64
+	keyLength  = 64
+)
+
+// MaxPasswordLength is the longest password that a request may hold, in bytes.
+const MaxPasswordLength = 40
+
+// passwordForm is what the server makes. Nothing else can be a right password, so nothing else is hashed.
+var passwordForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// maxWaiting is how many hashes of a kind may wait, beside those that are being made.
+const maxWaiting = 32
+
+// Keys are the keys of tags: each has a version, and the signing one makes new tags. Safe for concurrent use.
+type Keys interface {
+	Signing() (version int, key []byte)
+	Key(version int) (key []byte, ok bool)
+}
+
+// Verifier makes and checks passwords. It is safe for concurrent use.
+type Verifier struct {
+	keys     Keys
+	checks   *queue // apart from creations, so that neither starves the other
+	creates  *queue
+	perUser  turns
+	slowHash func(password string, salt []byte) ([]byte, error)
+}
+
+// New returns a Verifier that hashes on at most half of the processors for checking, and on as many for creating.
+func New(keys Keys) *Verifier {
+	slots := max(1, runtime.GOMAXPROCS(0)/2)
+	return &Verifier{keys: keys, checks: newQueue(slots, maxWaiting), creates: newQueue(slots, maxWaiting), slowHash: hash}
+}
+
+func hash(password string, salt []byte) ([]byte, error) {
+	return pbkdf2.Key(sha512.New, password, salt, iterations, keyLength)
+}
+
+// Credential is what the database keeps of a password.
+type Credential struct {
+	HashedPassword string // v1's
+	Salt           []byte
+	Tag            Tag
+}
+
+// Tag is the fast proof of a password that belongs to one user and one stored hash.
+type Tag struct {
+	KeyVersion int
+	HashDigest []byte // SHA-256 of the stored hash that it was made for
+	Tag        []byte
+}
+
+// Create makes a password for the user, and what to store of it. It takes as long as v1's hash; see [apierr.Unavailable]
+// when too many are being made.
+func (v *Verifier) Create(ctx context.Context, user uuid.UUID) (password string, c Credential, err error) {
+	err = v.creates.do(ctx, func() error {
+		random, err := uuid.NewRandom()
+		if err != nil {
+			return fmt.Errorf("make a password: %w", err)
+		}
+		password, c.Salt = random.String(), make([]byte, saltLength)
+		_, _ = rand.Read(c.Salt) // never fails
+		key, err := v.slowHash(password, c.Salt)
+		if err != nil {
+			return fmt.Errorf("hash a password: %w", err)
+		}
+		c.HashedPassword = strings.ToUpper(hex.EncodeToString(key))
+		version, _ := v.keys.Signing()
+		c.Tag = v.tag(version, user, c.HashedPassword, password)
+		return nil
+	})
+	return password, c, err
+}
+
+// tag makes the tag under the key of that version, which is there. Its input has parts of fixed length before the
+// password, so no two inputs can be confused.
+func (v *Verifier) tag(version int, user uuid.UUID, hashedPassword, password string) Tag {
+	key, _ := v.keys.Key(version)
+	digest := sha256.Sum256([]byte(hashedPassword))
+	mac := hmac.New(sha256.New, key)
+	mac.Write(user[:])
+	mac.Write(digest[:])
+	mac.Write([]byte(password))
+	return Tag{KeyVersion: version, HashDigest: digest[:], Tag: mac.Sum(nil)}
+}
+
+// CheckForm records a password that is missing, blank or longer than [MaxPasswordLength] as a fault of the field.
+func CheckForm(faults *apierr.Faults, field, password string) {
+	CheckPresence(faults, field, password)
+	faults.Check(len(password) <= MaxPasswordLength, field, "The password is too long.")
+}
+
+// CheckPresence records a password that is missing or blank as a fault of the field. Two of v1's routes ask no more,
+// and answer a long one as a wrong one.
+func CheckPresence(faults *apierr.Faults, field, password string) {
+	faults.Check(strings.TrimSpace(password) != "", field, "A password is required.")
+}
+
+// stored is what authentication reads of a user, in one round trip.
+type stored struct {
+	HashedPassword string
+	Salt           []byte
+	KeyVersion     *int // nil: there is no tag
+	HashDigest     []byte
+	Tag            []byte
+}
+
+const find = `
+	SELECT u.hashed_password, u.salt, t.key_version, t.hash_digest, t.tag
+	FROM users u LEFT JOIN v2_password_tags t ON t.user_id = u.id
+	WHERE u.id = $1`
+
+const remember = `
+	INSERT INTO v2_password_tags (user_id, key_version, hash_digest, tag)
+	SELECT id, $2, $3, $4 FROM users WHERE id = $1
+	ON CONFLICT (user_id) DO UPDATE
+	SET key_version = excluded.key_version, hash_digest = excluded.hash_digest, tag = excluded.tag`
+
+// Verify returns nil when the password is the user's, [apierr.NotFound] when there is no such user,
+// [apierr.Unauthenticated] when the password is wrong, and [apierr.Unavailable] when it cannot be checked now. It costs
+// one round trip, and a second one when it leaves a new tag behind.
+func (v *Verifier) Verify(ctx context.Context, db postgres.Querier, user uuid.UUID, password string) error {
+	s, err := v.find(ctx, db, user)
+	if err != nil {
+		return err
+	}
+	if !passwordForm.MatchString(password) {
+		return errWrong
+	}
+	if known, right := v.fast(s, user, password); known {
+		if !right {
+			return errWrong
+		}
+		if version, _ := v.keys.Signing(); version != *s.KeyVersion {
+			return v.remember(ctx, db, user, s.HashedPassword, password)
+		}
+		return nil
+	}
+	return v.perUser.do(ctx, user, func(alone bool) error {
+		if !alone { // the one before may have left a tag
+			if s, err = v.find(ctx, db, user); err != nil {
+				return err
+			}
+			if known, right := v.fast(s, user, password); known {
+				if !right {
+					return errWrong
+				}
+				return nil
+			}
+		}
+		if err := v.slow(ctx, s, password); err != nil {
+			return err
+		}
+		return v.remember(ctx, db, user, s.HashedPassword, password)
+	})
+}
+
+var errWrong = &apierr.Error{Kind: apierr.Unauthenticated, Detail: "The password is wrong."}
+
+func (v *Verifier) find(ctx context.Context, db postgres.Querier, user uuid.UUID) (stored, error) {
+	rows, _ := db.Query(ctx, find, user) // a failed Query is reported by the next line
+	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[stored])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user.", Err: err}
+	}
+	return s, postgres.Wrap("read credential", err)
+}
+
+// fast decides by the tag, if there is one for the stored hash under a key that is still known.
+func (v *Verifier) fast(s stored, user uuid.UUID, password string) (known, right bool) {
+	if s.KeyVersion == nil {
+		return false, false
+	}
+	if _, ok := v.keys.Key(*s.KeyVersion); !ok {
+		return false, false
+	}
+	want := v.tag(*s.KeyVersion, user, s.HashedPassword, password)
+	if !hmac.Equal(want.HashDigest, s.HashDigest) {
+		return false, false
+	}
+	return true, hmac.Equal(want.Tag, s.Tag)
+}
+
+// slow decides by v1's hash.
+func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
+	want, err := hex.DecodeString(s.HashedPassword)
+	if err != nil {
+		return errors.New("read credential: the stored hash is not hexadecimal")
+	}
+	return v.checks.do(ctx, func() error {
+		got, err := v.slowHash(password, s.Salt)
+		if err != nil {
+			return fmt.Errorf("hash a password: %w", err)
+		}
+		if subtle.ConstantTimeCompare(got, want) != 1 {
+			return errWrong
+		}
+		return nil
+	})
+}
+
+// foreignKeyViolation is PostgreSQL's SQLSTATE for a row whose parent is gone.
+const foreignKeyViolation = "23503"
+
+// remember leaves a tag under the signing key. That the user was deleted meanwhile is for the caller to find.
+func (v *Verifier) remember(ctx context.Context, db postgres.Querier, user uuid.UUID, hashedPassword, password string) error {
+	version, _ := v.keys.Signing()
+	t := v.tag(version, user, hashedPassword, password)
+	_, err := db.Exec(ctx, remember, user, t.KeyVersion, t.HashDigest, t.Tag)
+	if postgres.HasCode(err, foreignKeyViolation) {
+		return nil
+	}
+	return postgres.Wrap("store password tag", err)
+}

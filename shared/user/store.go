@@ -1,0 +1,160 @@
+// Package user holds the people: who they are to others, and the SQL that keeps them. To the server all of a profile
+// but its id and lookup is ciphertext and keys.
+package user
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+)
+
+// Profile is what everybody may see of a user.
+type Profile struct {
+	ID     uuid.UUID
+	Lookup string
+	Content
+}
+
+// Content is the part of a profile that its owner writes.
+type Content struct {
+	EncryptedCurrentPlan    []byte // nil: none
+	EncryptedProfilePicture []byte // nil: none
+	EncryptedName           []byte // nil: none
+	EncryptionIV            []byte // never nil
+	RSAPublicKey            []byte // never nil
+}
+
+var errUnknown = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
+
+// lookupAttempts is how many lookups are tried for a new user; even one clash in 36^12 is not to be expected.
+const lookupAttempts = 3
+
+const create = `
+	WITH created AS (
+		INSERT INTO users (id, user_lookup, hashed_password, salt, created, last_accessed)
+		VALUES ($1, $2, $3, $4, now(), now())
+		ON CONFLICT (user_lookup) DO NOTHING
+		RETURNING id
+	)
+	INSERT INTO v2_password_tags (user_id, key_version, hash_digest, tag)
+	SELECT id, $5, $6, $7 FROM created`
+
+// Create stores a new user with an empty profile and returns the lookup it was given.
+func Create(ctx context.Context, db postgres.Querier, id uuid.UUID, c auth.Credential) (lookup string, err error) {
+	for range lookupAttempts {
+		lookup = NewLookup()
+		done, err := db.Exec(ctx, create, id, lookup, c.HashedPassword, c.Salt, c.Tag.KeyVersion, c.Tag.HashDigest, c.Tag.Tag)
+		if err != nil {
+			return "", postgres.Wrap("create user", err)
+		}
+		if done.RowsAffected() == 1 {
+			return lookup, nil
+		}
+	}
+	return "", fmt.Errorf("create user: no free lookup in %d attempts", lookupAttempts)
+}
+
+// lookupLength and the alphabets are those of the cuid2 ids that v1 gives out.
+const lookupLength = 12
+
+// NewLookup returns a random id of the form [a-z][a-z0-9]{11}, as users and shared items have.
+func NewLookup() string {
+	const letters, all = 26, "abcdefghijklmnopqrstuvwxyz0123456789"
+	id := make([]byte, 0, lookupLength)
+	for len(id) < lookupLength {
+		var random [2 * lookupLength]byte
+		_, _ = rand.Read(random[:]) // never fails
+		for _, b := range random {
+			alphabet := len(all)
+			if len(id) == 0 {
+				alphabet = letters
+			}
+			// A byte beyond the last whole multiple would favour the first letters.
+			if int(b) < 256-256%alphabet && len(id) < lookupLength {
+				id = append(id, all[int(b)%alphabet])
+			}
+		}
+	}
+	return string(id)
+}
+
+const columns = `id, user_lookup, encrypted_current_plan, encrypted_profile_picture, encrypted_name, encryption_iv, rsa_public_key`
+
+const (
+	findByID     = `SELECT ` + columns + ` FROM users WHERE id = $1`
+	findByLookup = `SELECT ` + columns + ` FROM users WHERE user_lookup = $1`
+	findMany     = `SELECT ` + columns + ` FROM users WHERE id = ANY($1)`
+)
+
+// Find returns the profile of the user with the id.
+func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (Profile, error) {
+	return findOne(ctx, db, findByID, id)
+}
+
+// FindByLookup returns the profile of the user with the lookup, which holds no NUL.
+func FindByLookup(ctx context.Context, db postgres.Querier, lookup string) (Profile, error) {
+	return findOne(ctx, db, findByLookup, lookup)
+}
+
+func findOne(ctx context.Context, db postgres.Querier, query string, key any) (Profile, error) {
+	rows, _ := db.Query(ctx, query, key) // a failed Query is reported by the next line
+	profile, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Profile])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Profile{}, errUnknown
+	}
+	return profile, postgres.Wrap("find user", err)
+}
+
+// Each calls fn for the profile of every user among the ids, in no particular order, while they come in. Ids of nobody
+// are passed over. It holds one profile in memory at a time, and its connection until fn has seen the last one.
+func Each(ctx context.Context, db postgres.Querier, ids []uuid.UUID, fn func(Profile) error) error {
+	rows, err := db.Query(ctx, findMany, ids)
+	if err != nil {
+		return postgres.Wrap("find users", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		profile, err := pgx.RowToStructByPos[Profile](rows)
+		if err != nil {
+			return postgres.Wrap("find users", err)
+		}
+		if err := fn(profile); err != nil {
+			return err
+		}
+	}
+	return postgres.Wrap("find users", rows.Err())
+}
+
+const replace = `
+	UPDATE users
+	SET encrypted_current_plan = $2, encrypted_profile_picture = $3, encrypted_name = $4, encryption_iv = $5, rsa_public_key = $6,
+		last_accessed = CASE WHEN last_accessed < now() - interval '1 day' THEN now() ELSE last_accessed END
+	WHERE id = $1`
+
+// Replace writes the whole content of the user's profile: what is nil becomes null.
+func Replace(ctx context.Context, db postgres.Querier, id uuid.UUID, c Content) error {
+	done, err := db.Exec(ctx, replace, id, c.EncryptedCurrentPlan, c.EncryptedProfilePicture, c.EncryptedName, c.EncryptionIV, c.RSAPublicKey)
+	if err != nil {
+		return postgres.Wrap("replace user", err)
+	}
+	if done.RowsAffected() == 0 {
+		return errUnknown
+	}
+	return nil
+}
+
+const remove = `DELETE FROM users WHERE id = $1`
+
+// Delete removes the user and, by the tables' cascades, everything of theirs. One who is gone already is no error.
+func Delete(ctx context.Context, db postgres.Querier, id uuid.UUID) error {
+	_, err := db.Exec(ctx, remove, id)
+	return postgres.Wrap("delete user", err)
+}
