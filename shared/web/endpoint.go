@@ -1,0 +1,206 @@
+// Package web turns typed functions into HTTP handlers. Everything HTTP is here and nowhere else: bounds, decoding,
+// recovery, cross-origin rules, one log event a request, and the one place where errors become responses.
+package web
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Endpoint is a typed function that can be served. Its types document the route.
+type Endpoint struct {
+	Request  reflect.Type // a struct: members with a json tag come from the body, those with a path tag from the path
+	Response reflect.Type // nil: success has an empty body
+
+	serve func(http.ResponseWriter, *http.Request, Route) error
+}
+
+// validator is a request that can say what is wrong with it: an [apierr.Invalid] error.
+type validator interface{ Validate() error }
+
+// Call makes an endpoint of a function that answers a request with a value, sent as JSON. The whole answer is in
+// memory before the first byte goes out: for what may grow large there is [Stream].
+func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
+	return Endpoint{reflect.TypeFor[Req](), reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
+		req, err := read[Req](w, r, route)
+		if err != nil {
+			return err
+		}
+		res, err := fn(r.Context(), req)
+		if err != nil {
+			return err
+		}
+		buffer := takeBuffer()
+		defer giveBuffer(buffer)
+		if err := json.MarshalWrite(buffer, &res, encoding); err != nil {
+			return err
+		}
+		write(w, http.StatusOK, contentTypeJSON, buffer.Bytes())
+		return nil
+	}}
+}
+
+// Act makes an endpoint of a function whose success says nothing.
+func Act[Req any](fn func(context.Context, Req) error) Endpoint {
+	return Endpoint{reflect.TypeFor[Req](), nil, func(w http.ResponseWriter, r *http.Request, route Route) error {
+		req, err := read[Req](w, r, route)
+		if err != nil {
+			return err
+		}
+		if err := fn(r.Context(), req); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}}
+}
+
+// Stream makes an endpoint of a function that writes its answer, of the form of Res, while it is being made. An
+// error before the first byte has gone out is answered like any other; a later one breaks the connection, so that
+// half an answer never passes for a whole one. A reader who takes nothing for [writeTimeout] is cut off.
+func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error) Endpoint {
+	return Endpoint{reflect.TypeFor[Req](), reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
+		req, err := read[Req](w, r, route)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", contentTypeJSON)
+		out := &streamWriter{w: w, control: http.NewResponseController(w)}
+		buffered := bufio.NewWriterSize(out, streamBuffer)
+		if err = fn(r.Context(), req, jsontext.NewEncoder(buffered, encoding)); err == nil {
+			err = buffered.Flush()
+		}
+		if err != nil && out.started {
+			return &brokenError{err}
+		}
+		return err
+	}}
+}
+
+// Text makes an endpoint of a fixed text.
+func Text(text string) Endpoint {
+	return Endpoint{reflect.TypeFor[struct{}](), reflect.TypeFor[string](), func(w http.ResponseWriter, _ *http.Request, _ Route) error {
+		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+		return nil
+	}}
+}
+
+const contentTypeJSON = "application/json; charset=utf-8"
+
+// buffers holds the memory of answers between requests.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxKeptBuffer is the size above which an answer's memory is not kept for the next one.
+const maxKeptBuffer = 64 << 10
+
+func takeBuffer() *bytes.Buffer {
+	buffer, _ := buffers.Get().(*bytes.Buffer)
+	buffer.Reset()
+	return buffer
+}
+
+func giveBuffer(buffer *bytes.Buffer) {
+	if buffer.Cap() <= maxKeptBuffer {
+		buffers.Put(buffer)
+	}
+}
+
+// read makes the request of the path and the body, and validates it.
+func read[Req any](w http.ResponseWriter, r *http.Request, route Route) (req Req, err error) {
+	if route.MaxBody > 0 {
+		body, err := readBody(w, r, route.MaxBody)
+		if err != nil {
+			return req, err
+		}
+		if err := decode(body, &req); err != nil {
+			return req, err
+		}
+	} else {
+		readPath(r, &req)
+	}
+	if v, ok := any(&req).(validator); ok {
+		return req, v.Validate()
+	}
+	return req, nil
+}
+
+// readPath fills the string members of dst that have a path tag.
+func readPath(r *http.Request, dst any) {
+	value := reflect.ValueOf(dst).Elem()
+	for field := range value.Type().Fields() {
+		if name, ok := field.Tag.Lookup("path"); ok {
+			value.FieldByIndex(field.Index).SetString(r.PathValue(name))
+		}
+	}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset := params["charset"]
+	if err != nil || !isJSON(mediaType) || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return nil, &statusError{http.StatusUnsupportedMediaType, "The body has to be application/json."}
+	}
+	tooLarge := &statusError{http.StatusRequestEntityTooLarge, "The body is too large."}
+	if r.ContentLength > limit {
+		return nil, tooLarge
+	}
+	var buffer bytes.Buffer
+	if r.ContentLength > 0 {
+		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // the room that ReadFrom wants to see the end
+	}
+	if _, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, tooLarge
+		}
+		if r.Context().Err() != nil {
+			return nil, r.Context().Err()
+		}
+		return nil, &statusError{http.StatusBadRequest, "The body could not be read."}
+	}
+	return buffer.Bytes(), nil
+}
+
+// isJSON holds for the media types that v1 took for JSON.
+func isJSON(mediaType string) bool {
+	return mediaType == "application/json" || mediaType == "text/json" ||
+		strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
+}
+
+// streamBuffer is how much of a stream, in bytes, is gathered before it goes out. A failure until then is still a
+// proper error.
+const streamBuffer = 32 << 10
+
+// writeTimeout is how long a reader of a stream may take nothing at all.
+const writeTimeout = 10 * time.Second
+
+// streamWriter gives every write a deadline of its own.
+type streamWriter struct {
+	w       io.Writer
+	control *http.ResponseController
+	started bool
+}
+
+func (s *streamWriter) Write(p []byte) (int, error) {
+	s.started = true
+	// Not every writer has deadlines (a test's recorder has none); those that matter do.
+	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return s.w.Write(p)
+}
+
+// brokenError is a failure after a part of the answer has gone out.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return "answer broken off: " + e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }

@@ -1,0 +1,119 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Event is what a request's log line may hold. There is no room in it for anything that a caller sent but an id of
+// the request and of its trace, both checked for their form.
+type Event struct {
+	RequestID string
+
+	err   error
+	stack []byte
+}
+
+type eventKey struct{}
+
+func event(r *http.Request) *Event {
+	if e, ok := r.Context().Value(eventKey{}).(*Event); ok {
+		return e
+	}
+	return &Event{}
+}
+
+// log writes the one line of a request, with the route's pattern in place of its URL. Field names are those that
+// Cloud Logging lifts out of a line.
+func (s *Service) log(r *http.Request, e *Event, w *responseRecorder, took time.Duration) {
+	pattern := cmp.Or(r.Pattern, "(none)")
+	_, path, _ := strings.Cut(pattern, " ")
+	level := logLevel(w.status, e.err)
+	attrs := []slog.Attr{
+		slog.Group("httpRequest",
+			slog.String("requestMethod", method(r)),
+			slog.String("requestUrl", cmp.Or(path, pattern)),
+			slog.Int("status", w.status),
+			slog.String("requestSize", strconv.FormatInt(max(r.ContentLength, 0), 10)),
+			slog.String("responseSize", strconv.FormatInt(w.size, 10)),
+			slog.String("latency", fmt.Sprintf("%.6fs", took.Seconds())),
+			slog.String("protocol", r.Proto),
+		),
+		slog.String("requestId", e.RequestID),
+	}
+	if name, ok := traceName(r, s.Project); ok {
+		attrs = append(attrs, slog.String("logging.googleapis.com/trace", name))
+	}
+	message := pattern
+	if e.err != nil {
+		attrs = append(attrs, slog.String("error", e.err.Error()))
+	}
+	if e.stack != nil {
+		// Error Reporting finds a Go panic by a message of a header line and the stack.
+		message = fmt.Sprintf("%v\n\n%s", e.err, e.stack)
+	}
+	s.Log.LogAttrs(context.WithoutCancel(r.Context()), level, message, attrs...)
+}
+
+// method is the request's method if it is one that HTTP knows, since the others are the caller's own text.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	default:
+		return "(other)"
+	}
+}
+
+var (
+	traceParent  = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$`)
+	cloudContext = regexp.MustCompile(`^([0-9a-f]{32})(/|;|$)`)
+)
+
+// traceName is the full resource name that joins the line to its trace.
+func traceName(r *http.Request, project string) (string, bool) {
+	if project == "" {
+		return "", false
+	}
+	match := traceParent.FindStringSubmatch(r.Header.Get("Traceparent"))
+	if match == nil {
+		match = cloudContext.FindStringSubmatch(r.Header.Get("X-Cloud-Trace-Context"))
+	}
+	if match == nil {
+		return "", false
+	}
+	return "projects/" + project + "/traces/" + match[1], true
+}
+
+// responseRecorder remembers the status and counts the bytes of an answer.
+type responseRecorder struct {
+	http.ResponseWriter
+	status int
+	size   int64
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *responseRecorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *responseRecorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.size += int64(n)
+	return n, err
+}
