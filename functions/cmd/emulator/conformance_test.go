@@ -1,0 +1,346 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+// recorded is one case of testdata/v1/http.json; the README beside it describes the format.
+type recorded struct {
+	Case    string `json:"case"`
+	Request string `json:"request"`
+	Sent    struct {
+		Headers map[string]string `json:"headers"`
+		JSON    any               `json:"json"`
+		Raw     *string           `json:"raw"`
+	} `json:"sent"`
+	V1 struct {
+		Status  int               `json:"status"`
+		Headers map[string]string `json:"headers"`
+		Type    string            `json:"type"`
+		Body    any               `json:"body"`
+		Faulty  []string          `json:"faulty"`
+	} `json:"v1"`
+	V2 *struct {
+		Status []int `json:"status"`
+	} `json:"v2"`
+}
+
+// pending are v1's routes that v2 does not serve yet, as the cases' requests begin.
+var pending = []string{
+	"PUT /event", "POST /event", "OPTIONS /event", "PUT /follow-secret", "POST /follow-secret/delete", "PUT /inbox", "POST /inbox",
+	"POST /shareditem", "GET /shareditem/", "GET /SharedItem/", "POST /ai/", "POST /ai-chat/", "OPTIONS /ai-chat/",
+}
+
+// TestV1Answers plays what v1 was recorded answering, in order, under v2's paths and under v1's own.
+func TestV1Answers(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("testdata/v1/http.json")
+	require.NoError(t, err)
+	var cases []recorded
+	require.NoError(t, json.Unmarshal(file, &cases))
+	require.Len(t, cases, 217)
+	for _, prefix := range []string{"", "/v2"} {
+		t.Run("prefix "+prefix, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(testHandler(t))
+			t.Cleanup(server.Close)
+			r := replay{server: server, values: map[string]string{"web-key": testWebKey}, prefix: prefix}
+			for _, c := range cases {
+				if !slices.ContainsFunc(pending, func(p string) bool { return strings.HasPrefix(c.Request, p) }) {
+					r.play(t, c)
+				}
+			}
+		})
+	}
+}
+
+func TestPendingRoutesAreNotServed(t *testing.T) {
+	t.Parallel()
+	handler := testHandler(t)
+	for _, p := range pending {
+		method, path, _ := strings.Cut(p, " ")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+		require.Equal(t, http.StatusNotFound, w.Code, "%s is served: take it off the list", p)
+	}
+}
+
+// replay plays cases against a server and keeps what their answers named.
+type replay struct {
+	server *httptest.Server
+	values map[string]string
+	prefix string
+}
+
+func (p *replay) play(t *testing.T, c recorded) {
+	t.Helper()
+	method, path, _ := strings.Cut(p.fillText(t, c.Request), " ")
+	if path != "/health" && !strings.HasPrefix(path, "/ai-chat") {
+		path = p.prefix + path
+	}
+	body := ""
+	switch {
+	case c.Sent.Raw != nil:
+		body = p.fillText(t, *c.Sent.Raw)
+	case c.Sent.JSON != nil:
+		encoded, err := json.Marshal(p.fill(t, c.Sent.JSON))
+		require.NoError(t, err)
+		body = string(encoded)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, p.server.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if c.Sent.Raw != nil || c.Sent.JSON != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range c.Sent.Headers {
+		if value == "" && name == "Content-Type" {
+			r.Header.Del(name)
+			continue
+		}
+		r.Header.Set(name, p.fillText(t, value))
+	}
+	w := p.send(t, r)
+
+	want := []int{c.V1.Status}
+	if c.V2 != nil {
+		want = c.V2.Status
+	}
+	require.Contains(t, want, w.Code, "%s: %s", c.Case, w.Body)
+	for name, value := range c.V1.Headers {
+		require.Equal(t, strings.ToLower(value), strings.ToLower(w.Header().Get(name)), "%s: header %s", c.Case, name)
+	}
+	if w.Code != c.V1.Status {
+		return
+	}
+	if w.Code == http.StatusOK {
+		p.checkSuccess(t, c, w)
+	}
+	if w.Code == http.StatusBadRequest {
+		checkFaults(t, c, w)
+	}
+	if w.Code >= http.StatusBadRequest {
+		require.Equal(t, "application/problem+json; charset=utf-8", w.Header().Get("Content-Type"), c.Case)
+	}
+}
+
+// send returns the whole answer to the request.
+func (p *replay) send(t *testing.T, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
+	response, err := p.server.Client().Do(r)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	w := httptest.NewRecorder()
+	maps.Copy(w.Header(), response.Header)
+	w.WriteHeader(response.StatusCode)
+	_, err = io.Copy(w, response.Body)
+	require.NoError(t, err)
+	return w
+}
+
+func (p *replay) checkSuccess(t *testing.T, c recorded, w *httptest.ResponseRecorder) {
+	t.Helper()
+	require.Equal(t, c.V1.Type, w.Header().Get("Content-Type"), "%s: type", c.Case)
+	text, isText := c.V1.Body.(string)
+	if isText {
+		require.Equal(t, text, w.Body.String(), "%s: body", c.Case)
+		return
+	}
+	var got any
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got), c.Case)
+	sortEvents(got)
+	p.match(t, c.Case, c.V1.Body, got)
+}
+
+// sortEvents puts events in the order of the recording.
+func sortEvents(body any) {
+	object, _ := body.(map[string]any)
+	events, _ := object["events"].([]any)
+	id := func(event any) string {
+		members, _ := event.(map[string]any)
+		return fmt.Sprint(members["eventId"])
+	}
+	slices.SortFunc(events, func(a, b any) int { return strings.Compare(id(a), id(b)) })
+}
+
+// renamed are fields whose fault v1 reported under another name than the one on the wire.
+var renamed = map[string]string{"attributes.exercisetoweight": "attributes.exercisetokilograms"}
+
+// checkFaults requires that the answer blames the fields that v1 blamed, in its own spelling.
+func checkFaults(t *testing.T, c recorded, w *httptest.ResponseRecorder) {
+	t.Helper()
+	var got struct {
+		Errors map[string][]string `json:"errors"`
+	}
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got), c.Case)
+	require.NotEmpty(t, got.Errors, "%s: %s", c.Case, w.Body)
+	for _, field := range c.V1.Faulty {
+		if field == "request" || field == "" || field == "$" {
+			continue // v1's words for the body as a whole
+		}
+		field = strings.ToLower(strings.TrimPrefix(field, "$."))
+		if name, ok := renamed[field]; ok {
+			field = name
+		}
+		blamed := false
+		for key := range got.Errors {
+			key = strings.ToLower(key)
+			blamed = blamed || key == field || key != "" && strings.HasPrefix(field, key+".")
+		}
+		require.True(t, blamed, "%s: v1 blames %s, v2 %v", c.Case, field, got.Errors)
+	}
+}
+
+var placeholder = regexp.MustCompile(`\{\{([^}]+)\}\}`)
+
+// fill replaces the placeholders in a recorded value.
+func (p *replay) fill(t *testing.T, value any) any {
+	t.Helper()
+	switch v := value.(type) {
+	case string:
+		if list, ok := fillList(v); ok {
+			return list
+		}
+		return p.fillText(t, v)
+	case []any:
+		filled := make([]any, len(v))
+		for i := range v {
+			filled[i] = p.fill(t, v[i])
+		}
+		return filled
+	case map[string]any:
+		filled := make(map[string]any, len(v))
+		for k := range v {
+			filled[p.fillText(t, k)] = p.fill(t, v[k])
+		}
+		return filled
+	default:
+		return value
+	}
+}
+
+var listPlaceholder = regexp.MustCompile(`^\{\{(uuids|secrets|strangers) (\d+)\}\}$`)
+
+func fillList(text string) (list []any, ok bool) {
+	found := listPlaceholder.FindStringSubmatch(text)
+	if found == nil {
+		return nil, false
+	}
+	n, _ := strconv.Atoi(found[2])
+	for i := range n {
+		id := uuid.UUID{14: byte((i + 1) >> 8), 15: byte(i + 1)}.String()
+		secret := fmt.Sprintf("s%d", i)
+		switch found[1] {
+		case "uuids":
+			list = append(list, id)
+		case "secrets":
+			list = append(list, secret)
+		default:
+			list = append(list, map[string]any{"userId": id, "followSecret": secret, "since": "2000-01-01T00:00:00Z"})
+		}
+	}
+	return list, true
+}
+
+func (p *replay) fillText(t *testing.T, text string) string {
+	t.Helper()
+	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
+		name := strings.Trim(found, "{}")
+		value, ok := p.value(name)
+		require.True(t, ok, "nothing has named %s", found)
+		return value
+	})
+}
+
+func (p *replay) value(name string) (string, bool) {
+	var n, seed, days int
+	if _, err := fmt.Sscanf(name, "bytes %d %d", &n, &seed); err == nil {
+		data := make([]byte, n)
+		for i := range data {
+			data[i] = byte(31*i + 7*seed)
+		}
+		return base64.StdEncoding.EncodeToString(data), true
+	}
+	if _, err := fmt.Sscanf(name, "now %d days", &days); err == nil {
+		return time.Now().UTC().AddDate(0, 0, days).Format("2006-01-02T15:04:05.000Z"), true
+	}
+	if value, ok := p.values[name]; ok {
+		return value, true
+	}
+	if value, ok := p.values[strings.ToLower(name)]; ok {
+		return strings.ToUpper(value), true
+	}
+	if value, ok := p.values[strings.TrimSuffix(name, ".n")]; ok {
+		return strings.ReplaceAll(value, "-", ""), true
+	}
+	return "", false
+}
+
+// match requires that got is what was recorded, and takes from it the values of names that have none yet.
+func (p *replay) match(t *testing.T, where string, want, got any) {
+	t.Helper()
+	switch want := want.(type) {
+	case map[string]any:
+		object, ok := got.(map[string]any)
+		require.True(t, ok, "%s: got %v, want an object", where, got)
+		require.Len(t, object, len(want), "%s: members", where)
+		for key := range want {
+			name := p.fillText(t, key)
+			require.Contains(t, object, name, where)
+			p.match(t, where+"."+name, want[key], object[name])
+		}
+	case []any:
+		list, ok := got.([]any)
+		require.True(t, ok, "%s: got %v, want a list", where, got)
+		require.Len(t, list, len(want), where)
+		for i := range want {
+			p.match(t, fmt.Sprintf("%s[%d]", where, i), want[i], list[i])
+		}
+	case string:
+		if list, ok := fillList(want); ok {
+			require.Equal(t, any(list), got, where)
+			return
+		}
+		text, ok := got.(string)
+		require.True(t, ok, "%s: got %v, want a text", where, got)
+		p.matchText(t, where, want, text)
+	default:
+		require.Equal(t, want, got, where)
+	}
+}
+
+func (p *replay) matchText(t *testing.T, where, want, got string) {
+	t.Helper()
+	switch name := strings.Trim(want, "{}"); {
+	case want == "{{time}}+00:00" || want == "{{event.timestamp}}":
+		stamp, err := time.Parse(time.RFC3339Nano, got)
+		require.NoError(t, err, where)
+		require.True(t, strings.HasSuffix(got, "+00:00"), "%s: %s has another offset", where, got)
+		require.WithinDuration(t, time.Now(), stamp, 32*24*time.Hour, where)
+	case want != "" && placeholder.FindString(want) == want:
+		value, known := p.value(name)
+		if !known {
+			require.NotEmpty(t, got, where)
+			p.values[name] = got
+			return
+		}
+		require.Equal(t, value, got, where)
+	default:
+		require.Equal(t, want, got, where)
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+)
+
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func freePort(t *testing.T) (port string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err = net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return port
+}
+
+func healthy(t *testing.T, port string) bool {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:"+port+"/v2/users",
+		strings.NewReader(`{"ids":["0e000000-0000-4000-8000-000000000001"]}`))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = response.Body.Close() }()
+	return response.StatusCode == http.StatusOK
+}
+
+func TestTheEmulatorRunsUntilItIsStopped(t *testing.T) {
+	t.Parallel()
+	empty := pgtest.EmptyURL(t)
+	for name, environ := range map[string][]string{"with its own database": nil, "with another on this machine": {"DATABASE_URL=" + empty}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port := freePort(t)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var output buffer
+			ended := make(chan error, 1)
+			go func() { ended <- run(ctx, []string{"--ephemeral"}, append(environ, "PORT="+port), &output) }()
+			require.Eventually(t, func() bool { return healthy(t, port) }, 30*time.Second, 10*time.Millisecond)
+			assert.Contains(t, output.String(), "/v2/user/{idOrLookup}  GetUser")
+			assert.Contains(t, output.String(), "curl -X POST -H 'Content-Type: application/json' -d '{}' http://localhost:"+port+"/v2/user/create")
+
+			err := run(t.Context(), []string{"--ephemeral"}, []string{"PORT=" + port}, &buffer{})
+			assert.EqualError(t, err, fmt.Sprintf("port %s is in use: end the program that has it, or set PORT to another one", port))
+			stop()
+			require.NoError(t, <-ended)
+			assert.False(t, healthy(t, port))
+		})
+	}
+}
+
+func TestAnotherDatabaseIsNotMigratedUnasked(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]bool{
+		"postgres://u@localhost/d": true, "postgres://u@127.0.0.1:5432/d": true, "postgres://u@[::1]/d": true, "postgres:///d?host=/run/postgresql": true,
+		"postgres://u@10.0.0.1/d": false, "postgres://u@db.example/d": false, "postgres://u@localhost.example/d": false, "mysql:": false,
+		"postgres://u@localhost/d?host=db.example": false, "postgres://u@localhost,db.example/d": false,
+	} {
+		local := config.Database{URL: config.NewSecret(url), RateLimitURL: config.NewSecret("postgres://localhost/d")}
+		assert.Equal(t, want, isLocal(&local), url)
+		local.CloudSQLInstance = "p:r:i"
+		assert.False(t, isLocal(&local), "the host does not count then")
+	}
+	elsewhere := strings.Replace(pgtest.EmptyURL(t), "127.0.0.1", "0.0.0.0", 1) // reaches this machine, and does not say so
+	err := run(t.Context(), nil, []string{"PORT=" + freePort(t), "DATABASE_URL=" + elsewhere}, &buffer{})
+	require.ErrorContains(t, err, "the database lacks the tables")
+	require.ErrorContains(t, err, "--migrate makes them")
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	var output buffer
+	require.ErrorIs(t, run(t.Context(), []string{"--help"}, nil, &output), flag.ErrHelp)
+	for _, want := range []string{"-ephemeral", "-migrate", "CREDENTIAL_KEY", "PORT"} {
+		assert.Contains(t, output.String(), want)
+	}
+	require.ErrorContains(t, run(t.Context(), nil, []string{"PORT=x"}, &output), "PORT: has not the right form")
+}
+
+func TestV1sDatabaseIsRead(t *testing.T) {
+	t.Parallel()
+	sample := loadSample(t)
+	handler := handlerOn(t, sample.url)
+	for request, want := range sample.ReadsByV1 {
+		method, path, _ := strings.Cut(request, " ")
+		if method != http.MethodGet || !strings.HasPrefix(path, "/user/") {
+			continue
+		}
+		w := get(t, handler, path)
+		require.Equal(t, http.StatusOK, w.Code, request)
+		assert.JSONEq(t, string(want), w.Body.String(), request)
+	}
+	db := pgtest.Pool(t, postgres.Options{URL: sample.url, MaxConns: 1})
+	_, err := db.Exec(t.Context(), `UPDATE users SET last_accessed = 'infinity', created = '-infinity'`)
+	require.NoError(t, err)
+	for name, user := range sample.Users {
+		assert.Equal(t, http.StatusOK, get(t, handler, "/v2/user/"+user.Lookup).Code, name)
+		for password, want := range map[string]int{user.Password: http.StatusOK, "00000000-0000-4000-8000-000000000000": http.StatusUnauthorized} {
+			body := fmt.Sprintf(`{"id":%q,"password":%q,"encryptionIV":"","rsaPublicKey":""}`, user.ID, password)
+			assert.Equal(t, want, put(t, handler, "/v2/user", body).Code, name)
+		}
+	}
+}

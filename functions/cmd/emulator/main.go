@@ -1,0 +1,230 @@
+// Command emulator runs the whole system on a laptop: every route on one port, under v2's paths and under v1's own, with
+// a database of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/logging"
+	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "emulator:", err)
+		os.Exit(1)
+	}
+}
+
+// defaults let everything work together on a laptop. The keys protect nothing there.
+var defaults = []string{
+	"CREDENTIAL_KEY=1:bGlmdGxvZy1lbXVsYXRvci1jcmVkZW50aWFsLWtleS0=",
+	"WEB_AUTH_API_KEY=test-web-auth-key-12345", // what development builds of the app send
+}
+
+const (
+	database       = "liftlog"
+	maxConns       = 20
+	drainTimeout   = 8 * time.Second
+	headerTimeout  = 10 * time.Second
+	maxHeaderBytes = 32 << 10
+)
+
+type options struct{ ephemeral, migrate bool }
+
+func parseFlags(args []string, output io.Writer) (o options, err error) {
+	flags := flag.NewFlagSet("emulator", flag.ContinueOnError)
+	flags.SetOutput(output)
+	flags.BoolVar(&o.ephemeral, "ephemeral", false, "keep no data")
+	flags.BoolVar(&o.migrate, "migrate", false, "migrate the database of DATABASE_URL though it is not on this machine")
+	flags.Usage = func() {
+		_, _ = fmt.Fprintf(output, "Serves every route on one port, with a PostgreSQL of its own unless DATABASE_URL names one.\n\n")
+		flags.PrintDefaults()
+		_, _ = fmt.Fprintf(output, "\nEnvironment, all of which has defaults here:\n%s", config.Usage(functions.ConfigFor(functions.Manifest()...)))
+	}
+	return o, flags.Parse(args)
+}
+
+func run(ctx context.Context, args, environ []string, output io.Writer) (err error) {
+	o, err := parseFlags(args, output)
+	if err != nil {
+		return err
+	}
+	environ = append(defaults[:len(defaults):len(defaults)], environ...)
+
+	// The port comes first: it is the quickest to be found missing.
+	var early struct {
+		HTTP config.HTTP
+	}
+	if err := config.Load(ctx, environ, &early); err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(early.HTTP.Port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d is in use: end the program that has it, or set PORT to another one", early.HTTP.Port)
+	}
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	ownURL, stopDatabase, err := startDatabase(ctx, o, environ)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopDatabase()) }()
+	if ownURL != "" {
+		environ = append(environ, "DATABASE_URL="+ownURL)
+	}
+	routes := functions.Manifest()
+	c := functions.ConfigFor(routes...)
+	if err := config.Load(ctx, environ, c); err != nil {
+		return err
+	}
+	log := logging.ForPeople(output, c.Service.LogLevel)
+	if o.migrate || ownURL != "" || isLocal(c.Database) {
+		if err := migrate(ctx, c.Database, log); err != nil {
+			return err
+		}
+	}
+	deps, gate, closeAll, err := functions.Open(ctx, c, "emulator", maxConns)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Project: c.Service.Project, Ready: gate.Ready}
+	server := &http.Server{
+		Handler:           service.All(functions.MountAll(routes, deps)),
+		ReadHeaderTimeout: headerTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	go func() { _ = gate.Ready(ctx) }() // notices another database before the first request does
+	printRoutes(output, routes, listener.Addr())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case err := <-gate.Missing():
+		return fmt.Errorf("%w; --migrate makes them", err)
+	case <-ctx.Done():
+	}
+	log.InfoContext(ctx, "stopping")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop: %w", err), server.Close())
+	}
+	return nil
+}
+
+// startDatabase starts a PostgreSQL of the emulator's own unless the environment names one, and returns its URL.
+func startDatabase(ctx context.Context, o options, environ []string) (url string, stop func() error, err error) {
+	given := func(entry string) bool { return strings.HasPrefix(entry, "DATABASE_URL=") && entry != "DATABASE_URL=" }
+	if slices.ContainsFunc(environ, given) {
+		return "", func() error { return nil }, nil
+	}
+	dir := ""
+	if !o.ephemeral {
+		if dir, err = dataFolder(); err != nil {
+			return "", nil, err
+		}
+	}
+	server, err := pgtest.Start(ctx, dir)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := server.CreateDatabase(ctx, database); err != nil {
+		return "", nil, errors.Join(err, server.Stop())
+	}
+	return server.URL(database), server.Stop, nil
+}
+
+// dataFolder is an ignored folder of the checkout that this program is run in.
+func dataFolder() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the checkout: %w", err)
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, ".local", "postgres"), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("%s is not in a checkout, where the data would be kept: use --ephemeral, or go there", start)
+		}
+	}
+}
+
+// isLocal reports whether the databases are on this machine, where migrating them surprises nobody.
+func isLocal(c *config.Database) bool {
+	if c.CloudSQLInstance != "" {
+		return false
+	}
+	for _, secret := range []config.Secret{c.URL, c.RateLimitURL} {
+		parsed, err := pgx.ParseConfig(secret.Reveal())
+		if err != nil || !isLoopback(parsed.Host) {
+			return false
+		}
+		for _, fallback := range parsed.Fallbacks {
+			if !isLoopback(fallback.Host) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isLoopback holds for this machine's own addresses and for the folder of a socket.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasPrefix(host, "/") || err == nil && address.IsLoopback()
+}
+
+func migrate(ctx context.Context, c *config.Database, log *slog.Logger) error {
+	databases, err := migrations.Open(ctx, c.URL.Reveal(), c.RateLimitURL.Reveal(), c.CloudSQLInstance)
+	if err != nil {
+		return err
+	}
+	defer databases.Close()
+	return migrations.Up(ctx, databases, log)
+}
+
+// printRoutes shows what is served, and how to try it.
+func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr) {
+	_, port, _ := net.SplitHostPort(address.String())
+	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
+	for _, r := range routes {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Method, r.Path, r.Function, r.Summary)
+	}
+	_ = table.Flush()
+	_, _ = fmt.Fprintf(output, "Each is served without /v2 as well. Try:\n\n"+
+		"  curl -X POST -H 'Content-Type: application/json' -d '{}' http://localhost:%s/v2/user/create\n\n", port)
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+// asServer makes the test binary the server, so that tests can run and kill it.
+const asServer = "TEST_AS_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(pgtest.Run(m))
+}
+
+const credentialKey = "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
+
+// server is a running process that serves one function.
+type server struct {
+	cmd  *exec.Cmd
+	base string
+	log  *logBuffer
+}
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// launch starts a process with nothing but this environment.
+func launch(tb testing.TB, environ ...string) *server {
+	tb.Helper()
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(tb, err)
+	require.NoError(tb, listener.Close())
+	program, err := os.Executable()
+	require.NoError(tb, err)
+	s := &server{cmd: exec.CommandContext(tb.Context(), program), base: "http://127.0.0.1:" + port, log: &logBuffer{}}
+	s.cmd.Env = append([]string{asServer + "=1", "PORT=" + port, credentialKey}, environ...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	require.NoError(tb, s.cmd.Start())
+	tb.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	})
+	return s
+}
+
+// start starts a function on the database and waits until it is ready.
+func start(tb testing.TB, target, url string) *server {
+	tb.Helper()
+	s := launch(tb, "FUNCTION_TARGET="+target, "DATABASE_URL="+url)
+	require.Eventually(tb, func() bool { return s.status(tb, http.MethodGet, web.ReadyPath, "") == http.StatusOK }, 20*time.Second, 5*time.Millisecond,
+		"%s", s.log)
+	return s
+}
+
+// status is that of an answer, and 0 when there is none.
+func (s *server) status(tb testing.TB, method, path, body string) int {
+	tb.Helper()
+	response, err := http.DefaultClient.Do(s.request(tb, method, path, strings.NewReader(body)))
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
+}
+
+func (s *server) request(tb testing.TB, method, path string, body io.Reader) *http.Request {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), method, s.base+path, body)
+	require.NoError(tb, err)
+	if method == http.MethodPost || method == http.MethodPut {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r
+}
+
+// newUsers stores users with a picture of that size.
+func newUsers(tb testing.TB, db *pgxpool.Pool, n, picture int) (ids []uuid.UUID) {
+	tb.Helper()
+	for range n {
+		id := uuid.New()
+		_, err := db.Exec(tb.Context(), `INSERT INTO users (id, user_lookup, hashed_password, salt, encrypted_profile_picture)
+			SELECT $1, $2, '', '', string_agg(sha512(n::text::bytea), '') FROM generate_series(1, $3 / 64) n`, id, id.String(), picture)
+		require.NoError(tb, err)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func idsBody(ids []uuid.UUID) string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = strconv.Quote(id.String())
+	}
+	return `{"ids":[` + strings.Join(list, ",") + `]}`
+}
+
+func TestAnUnknownTargetFailsWithTheList(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"", "getuser"} {
+		s := launch(t, "FUNCTION_TARGET="+target)
+		require.Error(t, s.cmd.Wait())
+		assert.Contains(t, s.log.String(), fmt.Sprintf("server: FUNCTION_TARGET is %q: it has to be one of %s", target,
+			strings.Join(functions.Manifest().Functions(), ", ")))
+	}
+}
+
+func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "FUNCTION_TARGET=PutUser", "ENVIRONMENT=production", "TEST_MODE=1")
+	require.Error(t, s.cmd.Wait())
+	assert.Contains(t, s.log.String(), "DATABASE_URL: is required")
+	assert.Contains(t, s.log.String(), "TEST_MODE: is not for production")
+}
+
+func TestAFunctionServesItsOwnPathAndMethodOnly(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	s := start(t, "GetUser", url)
+	id := newUsers(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}), 1, 64)[0]
+	assert.Equal(t, http.StatusOK, s.status(t, "GET", "/v2/user/"+id.String(), ""))
+	assert.Equal(t, http.StatusNotFound, s.status(t, "GET", "/v2/user/nobody", ""))
+	assert.Equal(t, http.StatusMethodNotAllowed, s.status(t, "PUT", "/v2/user/x", "{}"))
+	for _, path := range []string{"/", "/user/" + id.String(), "/v2/user", "/health", "/GetUser"} {
+		assert.Equal(t, http.StatusMisdirectedRequest, s.status(t, "GET", path, ""), path)
+		assert.Equal(t, http.StatusMisdirectedRequest, s.status(t, "PUT", path, "{}"), path)
+	}
+	assert.Equal(t, http.StatusOK, s.status(t, "GET", web.LivePath, ""))
+}
+
+func TestHealthNeedsNoDatabase(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "FUNCTION_TARGET=Health")
+	require.Eventually(t, func() bool { return s.status(t, "GET", "/health", "") == http.StatusOK }, 20*time.Second, 5*time.Millisecond)
+}
+
+func TestWithoutItsDatabaseAFunctionIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "FUNCTION_TARGET=PutUser", "DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
+	body := fmt.Sprintf(`{"id":%q,"password":"x","encryptionIV":"","rsaPublicKey":""}`, uuid.New())
+	require.Eventually(t, func() bool { return s.status(t, "PUT", "/v2/user", body) == http.StatusServiceUnavailable }, 20*time.Second, 5*time.Millisecond)
+	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "GET", web.ReadyPath, ""))
+}
+
+func TestOnAnotherDatabaseAFunctionEnds(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "FUNCTION_TARGET=PutUser", "DATABASE_URL="+pgtest.EmptyURL(t))
+	require.Error(t, s.cmd.Wait())
+	assert.Contains(t, s.log.String(), "server: the database lacks the tables __EFMigrationsHistory, users,")
+}
+
+func TestSIGTERMLetsRunningRequestsEnd(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GetUsers", pgtest.URL(t))
+	body, sender := io.Pipe()
+	r := s.request(t, "POST", "/v2/users", body)
+	r.Header.Set("Expect", "100-continue") // the body goes out when the handler reads it
+	answered := make(chan int, 1)
+	go func() {
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			answered <- 0
+			return
+		}
+		_ = response.Body.Close()
+		answered <- response.StatusCode
+	}()
+	_, err := io.WriteString(sender, `{"ids":`)
+	require.NoError(t, err)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return s.status(t, "GET", web.LivePath, "") == 0 }, 10*time.Second, 5*time.Millisecond, "it still takes requests")
+	_, err = fmt.Fprintf(sender, `[%q]}`, uuid.New())
+	require.NoError(t, err)
+	require.NoError(t, sender.Close())
+	assert.Equal(t, http.StatusOK, <-answered)
+	require.NoError(t, s.cmd.Wait(), "%s", s.log)
+}
+
+func TestAFailureHalfWayBreaksTheConnection(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1, Application: "test"})
+	ids := newUsers(t, db, 30, 2000<<10)
+	s := start(t, "GetUsers", url)
+	response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/users", strings.NewReader(idsBody(ids))))
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	reader := bufio.NewReader(response.Body)
+	_, err = reader.Peek(100)
+	require.NoError(t, err)
+	_, err = db.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'GetUsers' AND datname = current_database()`)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, reader)
+	require.Error(t, err, "half an answer must not pass for a whole one")
+	assert.Equal(t, http.StatusOK, s.status(t, "POST", "/v2/users", idsBody(ids[:1])), "it works on")
+}
+
+// raced reports whether the binary looks for races, which costs memory.
+func raced() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// resident reads a number of the process's memory, in bytes, from the kernel.
+func (s *server) resident(tb testing.TB, name string) int64 {
+	tb.Helper()
+	file, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if errors.Is(err, os.ErrNotExist) {
+		tb.Skip("only Linux tells the memory of a process")
+	}
+	require.NoError(tb, err)
+	_, rest, _ := strings.Cut(string(file), name+":")
+	var kilobytes int64
+	_, err = fmt.Sscan(rest, &kilobytes)
+	require.NoError(tb, err)
+	return kilobytes << 10
+}
+
+func TestManyPicturesAreAnsweredInLittleMemory(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	ids := newUsers(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}), 60, 2000<<10)
+	s := start(t, "GetUsers", url)
+	idle := s.resident(t, "VmRSS")
+	var group sync.WaitGroup
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 3 {
+		group.Go(func() {
+			response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/users", strings.NewReader(idsBody(ids))).WithContext(ctx))
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer func() { _ = response.Body.Close() }()
+			size, err := io.Copy(io.Discard, response.Body)
+			assert.NoError(t, err)
+			assert.Greater(t, size, int64(60*2000<<10))
+		})
+	}
+	group.Wait()
+	grown := s.resident(t, "VmHWM") - idle
+	t.Logf("grew by %d MiB", grown>>20)
+	if !raced() {
+		assert.Less(t, grown, int64(64<<20))
+	}
+}
+
+func TestTheLargestBodiesFitTheMemoryOfPutUser(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	route, _ := functions.Manifest().Find("PutUser")
+	s := start(t, "PutUser", url)
+	filler := strings.Repeat("x", int(route.MaxBody)-200)
+	body := fmt.Sprintf(`{"id":%q,"password":"wrong","encryptionIV":"","rsaPublicKey":"","filler":"%s"}`, uuid.New(), filler)
+	var group sync.WaitGroup
+	for range route.Concurrency {
+		group.Go(func() {
+			for range 5 {
+				assert.Equal(t, http.StatusNotFound, s.status(t, "PUT", "/v2/user", body))
+			}
+		})
+	}
+	group.Wait()
+	peak := s.resident(t, "VmHWM")
+	t.Logf("peak of %d MiB", peak>>20)
+	if !raced() {
+		assert.Less(t, peak, route.MemoryBytes())
+	}
+}

@@ -1,0 +1,69 @@
+// Package functions knows every endpoint by its function's name, and builds what one of them needs.
+package functions
+
+import (
+	_ "embed"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/functions/user"
+	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+// Deps are what endpoints are made of. A function's own process fills in what its manifest entry asks for.
+type Deps struct {
+	DB       *pgxpool.Pool  // the users' database
+	Verifier *auth.Verifier // passwords
+}
+
+// endpoints is the Go half of the manifest; a test holds the two to each other.
+var endpoints = map[string]func(Deps) web.Endpoint{
+	"Health": func(Deps) web.Endpoint { return web.Text("healthy") },
+
+	"CreateUser": func(d Deps) web.Endpoint { return web.Call(users(d).Create) },
+	"GetUser":    func(d Deps) web.Endpoint { return web.Call(users(d).Get) },
+	"PutUser":    func(d Deps) web.Endpoint { return web.Act(users(d).Put) },
+	"DeleteUser": func(d Deps) web.Endpoint { return web.Act(users(d).Delete) },
+	"GetUsers": func(d Deps) web.Endpoint {
+		return web.Stream[user.GetManyRequest, user.GetManyResponse](users(d).GetMany)
+	},
+}
+
+func users(d Deps) *user.Handlers { return &user.Handlers{DB: d.DB, Verifier: d.Verifier} }
+
+//go:embed routes.json
+var routes []byte
+
+// Manifest returns the list of what is served. It panics when the list that was built in is not valid, which a test
+// keeps from happening.
+func Manifest() manifest.Manifest {
+	m, err := manifest.Parse(routes)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+// Mount joins the route to its endpoint.
+func Mount(route manifest.Route, deps Deps) web.Mount {
+	return web.Mount{
+		Route:    web.Route{Method: route.Method, Path: route.Path, MaxBody: route.MaxBody, Timeout: route.Timeout()},
+		Endpoint: endpoints[route.Function](deps),
+	}
+}
+
+// MountAll mounts every route twice: under its own path and under the one that v1's apps know.
+func MountAll(m manifest.Manifest, deps Deps) []web.Mount {
+	var mounts []web.Mount
+	for _, route := range m {
+		mount := Mount(route, deps)
+		mounts = append(mounts, mount)
+		if v1 := route.V1Path(); v1 != route.Path {
+			mount.Path = v1
+			mounts = append(mounts, mount)
+		}
+	}
+	return mounts
+}

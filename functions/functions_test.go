@@ -1,0 +1,197 @@
+package functions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+func TestManifestAndTableAgree(t *testing.T) {
+	t.Parallel()
+	assert.ElementsMatch(t, Manifest().Functions(), slices.Collect(maps.Keys(endpoints)))
+	for _, route := range Manifest() {
+		endpoint := endpoints[route.Function](Deps{})
+		assert.NotNil(t, endpoint.Request, route.Function)
+	}
+}
+
+// testKey is the key of password tags in tests.
+const testKey = "1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
+
+// newDeps makes what endpoints need, on the database at the URL.
+func newDeps(tb testing.TB, options postgres.Options) Deps {
+	tb.Helper()
+	var keys config.KeyRing
+	require.NoError(tb, keys.UnmarshalText([]byte(testKey)))
+	return Deps{DB: pgtest.Pool(tb, options), Verifier: auth.New(keys)}
+}
+
+func newHandler(tb testing.TB, options postgres.Options) http.Handler {
+	tb.Helper()
+	service := web.Service{Log: slog.New(slog.DiscardHandler)}
+	return service.All(MountAll(Manifest(), newDeps(tb, options)))
+}
+
+func newRequest(tb testing.TB, method, path, body string) *http.Request {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), method, path, strings.NewReader(body))
+	if method == http.MethodPost || method == http.MethodPut {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r
+}
+
+func serve(handler http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w
+}
+
+// call sends one request to a handler.
+func call(tb testing.TB, handler http.Handler, method, path, body string) *httptest.ResponseRecorder {
+	tb.Helper()
+	return serve(handler, newRequest(tb, method, path, body))
+}
+
+// account is a user with the only copy of the password.
+type account struct {
+	ID       uuid.UUID `json:"id"`
+	Lookup   string    `json:"lookup"`
+	Password string    `json:"password"`
+}
+
+func newAccount(tb testing.TB, handler http.Handler) (a account) {
+	tb.Helper()
+	w := call(tb, handler, http.MethodPost, "/v2/user/create", "{}")
+	require.Equal(tb, http.StatusOK, w.Code, w.Body)
+	require.NoError(tb, json.Unmarshal(w.Body.Bytes(), &a))
+	return a
+}
+
+// login is the beginning of an authenticated body.
+func (a account) login(id string) string {
+	return fmt.Sprintf(`{"%s":%q,"password":%q`, id, a.ID, a.Password)
+}
+
+// tripCounter counts what is sent to the database and waited for.
+type tripCounter struct{ trips atomic.Int32 }
+
+func (c *tripCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.trips.Add(1)
+	return ctx
+}
+func (c *tripCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (c *tripCounter) TracePrepareStart(ctx context.Context, _ *pgx.Conn, _ pgx.TracePrepareStartData) context.Context {
+	c.trips.Add(1)
+	return ctx
+}
+func (c *tripCounter) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepareEndData) {}
+
+func TestRoundTrips(t *testing.T) {
+	t.Parallel()
+	counter := &tripCounter{}
+	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1, Tracer: counter})
+	service := web.Service{Log: slog.New(slog.DiscardHandler)}
+	handler := service.All(MountAll(Manifest(), deps))
+	// play lets a user do everything, and counts.
+	play := func() map[string]int {
+		trips := map[string]int{}
+		step := func(name, method, path, body string) {
+			before := counter.trips.Load()
+			w := call(t, handler, method, path, body)
+			require.Equal(t, http.StatusOK, w.Code, "%s: %s", name, w.Body)
+			trips[name] = int(counter.trips.Load() - before)
+		}
+		step("create", "POST", "/v2/user/create", "{}")
+		user := newAccount(t, handler)
+		step("get by id", "GET", "/v2/user/"+user.ID.String(), "")
+		step("get by lookup", "GET", "/v2/user/"+user.Lookup, "")
+		step("get many", "POST", "/v2/users", fmt.Sprintf(`{"ids":[%q]}`, user.ID))
+		profile := user.login("id") + `,"encryptionIV":"","rsaPublicKey":""}`
+		step("put", "PUT", "/v2/user", profile)
+		_, err := deps.DB.Exec(t.Context(), `DELETE FROM v2_password_tags`)
+		require.NoError(t, err)
+		step("put without a tag", "PUT", "/v2/user", profile)
+		step("delete", "POST", "/v2/user/delete", user.login("id")+"}")
+		return trips
+	}
+	play() // a connection prepares each statement once
+	assert.Equal(t, map[string]int{
+		"create": 1, "get by id": 1, "get by lookup": 1, "get many": 1, "put": 2, "put without a tag": 3, "delete": 2,
+	}, play())
+}
+
+// TestWalls holds packages to what they may know.
+func TestWalls(t *testing.T) {
+	t.Parallel()
+	const module = "github.com/liftlog/liftlog-api/"
+	for _, wall := range []struct {
+		packages string
+		deep     bool // counts what is imported indirectly, too
+		mustNot  []string
+	}{
+		{"./shared/...", true, []string{module + "functions", module + "jobs", module + "chat-service"}},
+		{"./shared/apierr", true, []string{"net/http"}},
+		{"./shared/user", false, []string{"net/http"}},
+		{"./functions/manifest", true, []string{module + "functions/user", module + "shared"}},
+		{"./functions/cmd/server", true, []string{module + "shared/postgres/pgtest", "testing", "github.com/pressly/goose"}},
+		{"./jobs/...", true, []string{module + "shared/postgres/pgtest", "testing"}},
+	} {
+		for _, imported := range imports(t, wall.packages, wall.deep) {
+			for _, forbidden := range wall.mustNot {
+				assert.False(t, imported == forbidden || strings.HasPrefix(imported, forbidden+"/"), "%s imports %s", wall.packages, imported)
+			}
+		}
+	}
+}
+
+// TestEndpointGroupsDoNotImportEachOther reads the groups from the folders.
+func TestEndpointGroupsDoNotImportEachOther(t *testing.T) {
+	t.Parallel()
+	entries, err := os.ReadDir(".")
+	require.NoError(t, err)
+	for _, entry := range entries {
+		if !entry.IsDir() || entry.Name() == "cmd" || entry.Name() == "manifest" {
+			continue
+		}
+		for _, imported := range imports(t, "./functions/"+entry.Name()+"/...", false) {
+			assert.NotContains(t, imported, "liftlog-api/functions/", entry.Name())
+		}
+	}
+}
+
+func imports(t *testing.T, packages string, deep bool) []string {
+	t.Helper()
+	format := `{{join .Imports "\n"}}`
+	if deep {
+		format = `{{join .Deps "\n"}}`
+	}
+	list := exec.CommandContext(t.Context(), "go", "list", "-f", format, packages)
+	list.Dir = ".."
+	output, err := list.Output()
+	require.NoError(t, err)
+	return strings.Fields(string(output))
+}

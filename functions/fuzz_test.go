@@ -1,0 +1,49 @@
+package functions
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+)
+
+// FuzzBodies sends anything to every route that takes a body: no input makes a 500.
+func FuzzBodies(f *testing.F) {
+	handler := newHandler(f, postgres.Options{URL: pgtest.URL(f), MaxConns: 4})
+	user := newAccount(f, handler)
+	var routes []struct{ method, path string }
+	for _, r := range Manifest() {
+		if r.MaxBody > 0 && r.Function != "CreateUser" { // which spends its time on hashing
+			routes = append(routes, struct{ method, path string }{r.Method, r.Path})
+		}
+	}
+	profile := user.login("id") + `,"encryptedName":"QQ==","encryptedCurrentPlan":null,"encryptionIV":"","rsaPublicKey":""}`
+	for i := range routes {
+		for _, body := range []string{
+			profile, `{"ids":["00000000-0000-0000-0000-000000000001"]}`, `{`, `null`, `[{}]`, `{"id":"` + "\x00" + `"}`, `{"id":1e999}`,
+			`{"password":"\u0000","id":"0e000000-0000-4000-8000-000000000001"}`, `{"ids":[[[[[[[[]]]]]]]]}`, `{"encryptionIV":"QQ= ="}`,
+		} {
+			f.Add(uint8(i), body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, body string) {
+		route := routes[int(which)%len(routes)]
+		require.NotEqual(t, http.StatusInternalServerError, call(t, handler, route.method, route.path, body).Code)
+	})
+}
+
+// FuzzPaths sends anything in the place of a path's variable.
+func FuzzPaths(f *testing.F) {
+	handler := newHandler(f, postgres.Options{URL: pgtest.URL(f), MaxConns: 4})
+	for _, name := range []string{"x", "0e000000-0000-4000-8000-000000000001", "{0e000000-0000-4000-8000-000000000001}", "\x00", "\xff", "%00"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		r := newRequest(t, http.MethodGet, "/v2/user/x", "")
+		r.URL.Path = "/v2/user/" + name
+		require.NotEqual(t, http.StatusInternalServerError, serve(handler, r).Code)
+	})
+}

@@ -1,0 +1,147 @@
+// Package manifest reads routes.json, the one list of what v2 serves. It imports no handler, so that tools can read
+// the list without building the service.
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Auth says what a caller has to prove.
+type Auth string
+
+// What a caller may have to prove.
+const (
+	AuthNone     Auth = "none"
+	AuthPassword Auth = "password" // a user's id and password in the body
+	AuthPurchase Auth = "purchase" // a purchase token in the Authorization header
+)
+
+// The databases that a function may need.
+const (
+	DatabaseUser      = "user"
+	DatabaseRateLimit = "ratelimit"
+)
+
+// Route is one entry: an endpoint and how its service is sized.
+type Route struct {
+	Function     string   `json:"function"`
+	Method       string   `json:"method"`
+	Path         string   `json:"path"` // a pattern of net/http.ServeMux without a method
+	Summary      string   `json:"summary"`
+	Auth         Auth     `json:"auth"`
+	Databases    []string `json:"databases"`
+	Memory       string   `json:"memory"` // in Mi, as Cloud Run writes it
+	CPU          string   `json:"cpu"`
+	Concurrency  int      `json:"concurrency"` // requests at a time in one instance
+	TimeoutS     int      `json:"timeout_s"`
+	MaxInstances int      `json:"max_instances"`
+	Pool         int      `json:"pool"`     // connections of one instance to each of its databases
+	MaxBody      int64    `json:"max_body"` // bytes; 0: takes no body
+	Secrets      []string `json:"secrets"`  // environment variables that hold secrets
+}
+
+// Timeout bounds one request.
+func (r Route) Timeout() time.Duration { return time.Duration(r.TimeoutS) * time.Second }
+
+// Needs reports whether the function uses the database.
+func (r Route) Needs(database string) bool { return slices.Contains(r.Databases, database) }
+
+// MemoryBytes is the memory of one instance.
+func (r Route) MemoryBytes() int64 {
+	var mi int64
+	if _, err := fmt.Sscanf(r.Memory, "%dMi", &mi); err != nil {
+		return 0 // Parse does not let this through
+	}
+	return mi << 20
+}
+
+// V1Path is the path under which v1's apps know the route: the same without /v2.
+func (r Route) V1Path() string { return strings.TrimPrefix(r.Path, "/v2") }
+
+// Manifest is the list of routes.
+type Manifest []Route
+
+// Parse reads and validates a manifest and reports every fault at once.
+func Parse(data []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(data, &m, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	var faults []error
+	functions, routes := map[string]bool{}, map[string]bool{}
+	for i, r := range m {
+		for _, fault := range r.faults() {
+			faults = append(faults, fmt.Errorf("route %d (%s): %s", i, r.Function, fault))
+		}
+		if functions[r.Function] || routes[r.Method+" "+r.Path] {
+			faults = append(faults, fmt.Errorf("route %d (%s): is there twice", i, r.Function))
+		}
+		functions[r.Function], routes[r.Method+" "+r.Path] = true, true
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("read manifest: %w", errors.Join(faults...))
+	}
+	return m, nil
+}
+
+// Find returns the route of the function.
+func (m Manifest) Find(function string) (Route, bool) {
+	i := slices.IndexFunc(m, func(r Route) bool { return r.Function == function })
+	if i < 0 {
+		return Route{}, false
+	}
+	return m[i], true
+}
+
+// Functions lists the functions' names in the manifest's order.
+func (m Manifest) Functions() []string {
+	names := make([]string, len(m))
+	for i, r := range m {
+		names[i] = r.Function
+	}
+	return names
+}
+
+var (
+	functionName = regexp.MustCompile(`^[A-Z][A-Za-z]{2,39}$`)
+	pathForm     = regexp.MustCompile(`^(/v2)?(/[a-z-]+)+(/\{[a-zA-Z]+\})?$`)
+	memoryForm   = regexp.MustCompile(`^(128|256|512|1024|2048)Mi$`)
+)
+
+// maxConcurrency is Cloud Run's ceiling of requests at a time in one instance.
+const maxConcurrency = 1000
+
+// maxTimeoutS is Cloud Run's ceiling for one request.
+const maxTimeoutS = 3600
+
+func (r Route) faults() (faults []string) {
+	check := func(ok bool, fault string) {
+		if !ok {
+			faults = append(faults, fault)
+		}
+	}
+	check(functionName.MatchString(r.Function), "function is not a Go name")
+	check(slices.Contains([]string{"GET", "POST", "PUT", "DELETE"}, r.Method), "method is unknown")
+	check(pathForm.MatchString(r.Path), "path has not the form of a route")
+	check(!strings.HasSuffix(r.Path, "z"), "path ends in z, which the platform may reserve")
+	check(strings.HasSuffix(r.Summary, "."), "summary is no sentence")
+	check(slices.Contains([]Auth{AuthNone, AuthPassword, AuthPurchase}, r.Auth), "auth is unknown")
+	for _, d := range r.Databases {
+		check(d == DatabaseUser || d == DatabaseRateLimit, "a database is unknown")
+	}
+	check(memoryForm.MatchString(r.Memory), "memory is not one of the sizes in use")
+	check(r.CPU == "1" || r.CPU == "2", "cpu is not 1 or 2")
+	check(r.Concurrency > 0 && r.Concurrency <= maxConcurrency, "concurrency is out of range")
+	check(r.TimeoutS > 0 && r.TimeoutS <= maxTimeoutS, "timeout_s is out of range")
+	check(r.MaxInstances > 0, "max_instances is not positive")
+	check(r.Pool > 0 == (len(r.Databases) > 0), "pool and databases do not agree")
+	check(r.MaxBody > 0 == (r.Method == "POST" || r.Method == "PUT"), "max_body and method do not agree")
+	return faults
+}

@@ -1,0 +1,52 @@
+package user
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	users "github.com/liftlog/liftlog-api/shared/user"
+)
+
+// GetRequest names a user by id (with dashes, without, or in braces) or by lookup.
+type GetRequest struct {
+	IDOrLookup string `json:"-" path:"idOrLookup"`
+}
+
+// maxLookup is far above any lookup that v1 ever gave out.
+const maxLookup = 64
+
+// Validate reports a name that no user can have.
+func (r *GetRequest) Validate() error {
+	var faults apierr.Faults
+	plain := utf8.ValidString(r.IDOrLookup) && !strings.ContainsRune(r.IDOrLookup, 0)
+	faults.Check(plain && len(r.IDOrLookup) <= maxLookup, "idOrLookup", "This is neither an id nor a lookup.")
+	return faults.Err()
+}
+
+// Get reads one user's public profile.
+func (h *Handlers) Get(ctx context.Context, req GetRequest) (Profile, error) {
+	if id, ok := parseID(req.IDOrLookup); ok {
+		profile, err := users.Find(ctx, h.DB, id)
+		return toWire(profile), err
+	}
+	profile, err := users.FindByLookup(ctx, h.DB, req.IDOrLookup)
+	return toWire(profile), err
+}
+
+// parseID reads the forms that v1 takes in a path: 32 digits, 36 characters with dashes, and these in braces.
+func parseID(text string) (uuid.UUID, bool) {
+	if inner, found := strings.CutPrefix(text, "{"); found {
+		if text, found = strings.CutSuffix(inner, "}"); !found || len(text) != 36 {
+			return uuid.Nil, false
+		}
+	}
+	if len(text) != 36 && len(text) != 32 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil
+}

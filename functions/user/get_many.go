@@ -1,0 +1,58 @@
+package user
+
+import (
+	"context"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	users "github.com/liftlog/liftlog-api/shared/user"
+)
+
+// GetManyRequest names the users to read.
+type GetManyRequest struct {
+	IDs []uuid.UUID `json:"ids"`
+}
+
+// MaxIDs is how many users one request may ask for.
+const MaxIDs = 1000
+
+// Validate reports a list that is missing, empty or too long.
+func (r *GetManyRequest) Validate() error {
+	var faults apierr.Faults
+	faults.Check(len(r.IDs) > 0, "ids", "At least one id is required.")
+	faults.Check(len(r.IDs) <= MaxIDs, "ids", "There are too many ids.")
+	return faults.Err()
+}
+
+// GetManyResponse holds the users that exist, by id.
+type GetManyResponse struct {
+	Users map[uuid.UUID]Profile `json:"users"`
+}
+
+// GetMany writes a [GetManyResponse] profile by profile: a thousand of them can be gigabytes.
+func (h *Handlers) GetMany(ctx context.Context, req GetManyRequest, out *jsontext.Encoder) error {
+	write := func(tokens ...jsontext.Token) (err error) {
+		for _, token := range tokens {
+			if err == nil {
+				err = out.WriteToken(token)
+			}
+		}
+		return err
+	}
+	if err := write(jsontext.BeginObject, jsontext.String("users"), jsontext.BeginObject); err != nil {
+		return err
+	}
+	err := users.Each(ctx, h.DB, req.IDs, func(p users.Profile) error {
+		if err := write(jsontext.String(p.ID.String())); err != nil {
+			return err
+		}
+		return json.MarshalEncode(out, toWire(p))
+	})
+	if err != nil {
+		return err
+	}
+	return write(jsontext.EndObject, jsontext.EndObject)
+}

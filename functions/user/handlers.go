@@ -1,0 +1,39 @@
+// Package user holds the endpoints of users: one file each.
+package user
+
+import (
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/liftlog/liftlog-api/shared/auth"
+	users "github.com/liftlog/liftlog-api/shared/user"
+)
+
+// Handlers are the endpoints' functions with what they need.
+type Handlers struct {
+	DB       *pgxpool.Pool
+	Verifier *auth.Verifier
+}
+
+// Profile is a user on the wire.
+type Profile struct {
+	ID                      uuid.UUID `json:"id"`
+	Lookup                  string    `json:"lookup"`
+	EncryptedCurrentPlan    []byte    `json:"encryptedCurrentPlan"`
+	EncryptedProfilePicture []byte    `json:"encryptedProfilePicture"`
+	EncryptedName           []byte    `json:"encryptedName"`
+	EncryptionIV            []byte    `json:"encryptionIV"`
+	RSAPublicKey            []byte    `json:"rsaPublicKey"`
+}
+
+func toWire(p users.Profile) Profile {
+	return Profile{
+		ID:                      p.ID,
+		Lookup:                  p.Lookup,
+		EncryptedCurrentPlan:    p.EncryptedCurrentPlan,
+		EncryptedProfilePicture: p.EncryptedProfilePicture,
+		EncryptedName:           p.EncryptedName,
+		EncryptionIV:            p.EncryptionIV,
+		RSAPublicKey:            p.RSAPublicKey,
+	}
+}
