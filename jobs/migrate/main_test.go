@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	url := pgtest.EmptyURL(t)
+	migrate := func(args ...string) (string, error) {
+		var output bytes.Buffer
+		err := run(t.Context(), args, []string{"DATABASE_URL=" + url}, &output)
+		return output.String(), err
+	}
+	said, err := migrate("--check")
+	require.NoError(t, err)
+	assert.Contains(t, said, `"message":"pending","migration":"user/00001_v1_schema.sql"`)
+	assert.Contains(t, said, `"message":"nothing is in the way","pending":7`)
+
+	for range 2 {
+		said, err = migrate()
+		require.NoError(t, err)
+		assert.Contains(t, said, "the databases are up to date")
+	}
+	said, err = migrate("--check")
+	require.NoError(t, err)
+	assert.Contains(t, said, `"pending":0`)
+
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `INSERT INTO "__EFMigrationsHistory" VALUES ('20300101000000_Later', '11')`)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+	said, err = migrate("--check")
+	require.ErrorContains(t, err, "2 obstacles are in the way") // for either set, as both share the history
+	assert.Contains(t, said, "20300101000000_Later is not known")
+	_, err = migrate()
+	require.ErrorContains(t, err, "20300101000000_Later is not known")
+}
+
+func TestHelpAndFaults(t *testing.T) {
+	t.Parallel()
+	var output bytes.Buffer
+	require.ErrorIs(t, run(t.Context(), []string{"--help"}, nil, &output), flag.ErrHelp)
+	assert.Contains(t, output.String(), "-check")
+	assert.Contains(t, output.String(), "DATABASE_URL")
+	require.ErrorContains(t, run(t.Context(), nil, nil, &output), "DATABASE_URL: is required")
+	require.Error(t, run(t.Context(), []string{"--nonsense"}, nil, &output))
+}
