@@ -41,18 +41,28 @@ func TestManifestAndTableAgree(t *testing.T) {
 // testKey is the key of password tags in tests.
 const testKey = "1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
 
+// maxInbox is a small inbox.
+const maxInbox = 20
+
 // newDeps makes what endpoints need, on the database at the URL.
 func newDeps(tb testing.TB, options postgres.Options) Deps {
 	tb.Helper()
 	var keys config.KeyRing
 	require.NoError(tb, keys.UnmarshalText([]byte(testKey)))
-	return Deps{DB: pgtest.Pool(tb, options), Verifier: auth.New(keys)}
+	return Deps{
+		DB: pgtest.Pool(tb, options), Streams: postgres.NewStreams(options.MaxConns), Verifier: auth.New(keys), MaxInbox: maxInbox,
+	}
 }
 
 func newHandler(tb testing.TB, options postgres.Options) http.Handler {
 	tb.Helper()
+	return handlerOf(newDeps(tb, options))
+}
+
+// handlerOf serves every route.
+func handlerOf(deps Deps) http.Handler {
 	service := web.Service{Log: slog.New(slog.DiscardHandler)}
-	return service.All(MountAll(Manifest(), newDeps(tb, options)))
+	return service.All(MountAll(Manifest(), deps))
 }
 
 func newRequest(tb testing.TB, method, path, body string) *http.Request {
@@ -114,8 +124,7 @@ func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	counter := &tripCounter{}
 	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1, Tracer: counter})
-	service := web.Service{Log: slog.New(slog.DiscardHandler)}
-	handler := service.All(MountAll(Manifest(), deps))
+	handler := handlerOf(deps)
 	// play lets a user do everything, and counts.
 	play := func() map[string]int {
 		trips := map[string]int{}

@@ -1,0 +1,283 @@
+// Command loadtest measures the server that its argument names, on a PostgreSQL of its own, and prints ratios taken side
+// by side.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: loadtest SERVER")
+		os.Exit(2)
+	}
+	if err := run(ctx, os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "loadtest:", err)
+		os.Exit(1)
+	}
+}
+
+const (
+	users    = 10_000
+	rounds   = 3
+	seconds  = 8
+	starts   = 10
+	pictures = 1000
+	picture  = 2000 << 10
+)
+
+// bench is what is measured, and on what.
+type bench struct {
+	program  string
+	database *pgtest.Server
+	url      string
+	conn     *pgx.Conn
+}
+
+func run(ctx context.Context, program string) (err error) {
+	database, err := pgtest.Start(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Stop()) }()
+	b := &bench{program: program, database: database, url: database.URL("liftlog")}
+	for _, name := range []string{"liftlog", "pgbench"} {
+		if err := database.CreateDatabase(ctx, name); err != nil {
+			return err
+		}
+	}
+	databases, err := migrations.Open(ctx, b.url, b.url, "")
+	if err != nil {
+		return err
+	}
+	err = migrations.Up(ctx, databases, slog.New(slog.DiscardHandler))
+	databases.Close()
+	if err != nil {
+		return err
+	}
+	if b.conn, err = pgx.Connect(ctx, b.url); err != nil {
+		return err
+	}
+	defer func() { _ = b.conn.Close(context.WithoutCancel(ctx)) }()
+	for _, measure := range []func(context.Context) error{b.size, b.start, b.throughput, b.batch} {
+		if err := measure(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) size(context.Context) error {
+	info, err := os.Stat(b.program)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("binary: %.1f MB\n", float64(info.Size())/1e6)
+	return nil
+}
+
+// process is a running function.
+type process struct {
+	cmd   *exec.Cmd
+	base  string
+	ready time.Duration
+}
+
+func (b *bench) serve(ctx context.Context, target string) (*process, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	_, port, _ := net.SplitHostPort(address)
+	p := &process{cmd: exec.CommandContext(ctx, b.program), base: "http://" + address} //nolint:gosec // the program to measure
+	p.cmd.Env = []string{
+		"FUNCTION_TARGET=" + target, "PORT=" + port, "DATABASE_URL=" + b.url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=",
+	}
+	began := time.Now()
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for time.Since(began) < 20*time.Second {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+"/health/ready", nil)
+		if err != nil {
+			return nil, err
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				p.ready = time.Since(began)
+				return p, nil
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	p.stop()
+	return nil, errors.New("the server does not become ready")
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	_ = p.cmd.Wait()
+}
+
+// memory reads a number of the process's from the kernel, in bytes.
+func (p *process) memory(name string) (int64, error) {
+	file, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "status"))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(file), name+":")
+	var kilobytes int64
+	_, err = fmt.Sscan(rest, &kilobytes)
+	return kilobytes << 10, err
+}
+
+func (b *bench) start(ctx context.Context) error {
+	var times []time.Duration
+	for range starts {
+		p, err := b.serve(ctx, "GetUser")
+		if err != nil {
+			return err
+		}
+		p.stop()
+		times = append(times, p.ready)
+	}
+	slices.Sort(times)
+	fmt.Printf("start to ready: median %v of %d\n", times[starts/2].Round(time.Millisecond), starts)
+	return nil
+}
+
+// throughput alternates wrk on GetUser and pgbench on the same server.
+func (b *bench) throughput(ctx context.Context) error {
+	if _, err := b.conn.Exec(ctx, `INSERT INTO users (id, user_lookup, hashed_password, salt)
+		SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'user' || n, '', '' FROM generate_series(1, $1::int) n`, users); err != nil {
+		return err
+	}
+	if _, err := output(ctx, "pgbench", "-i", "-q", "-s", "10", b.database.URL("pgbench")); err != nil {
+		return err
+	}
+	script := filepath.Join(os.TempDir(), fmt.Sprintf("liftlog-%d.lua", os.Getpid()))
+	lua := fmt.Sprintf(`request = function() return wrk.format("GET", string.format("/v2/user/00000000-0000-4000-8000-%%012x", math.random(1, %d))) end`, users)
+	if err := os.WriteFile(script, []byte(lua), 0o600); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(script) }()
+	p, err := b.serve(ctx, "GetUser")
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	duration := strconv.Itoa(seconds)
+	for range rounds {
+		said, err := output(ctx, "wrk", "-t1", "-c64", "-d"+duration, "-s", script, p.base)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(said, "Non-2xx") {
+			return fmt.Errorf("wrk got failures: %s", said)
+		}
+		requests, err := number(said, `Requests/sec:\s+([\d.]+)`)
+		if err != nil {
+			return err
+		}
+		if said, err = output(ctx, "pgbench", "-S", "-c", "32", "-j", "1", "-T", duration, b.database.URL("pgbench")); err != nil {
+			return err
+		}
+		transactions, err := number(said, `tps = ([\d.]+)`)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("GET /v2/user/{id}, 64 connections: %.2f x pgbench -S (%.0f/s and %.0f/s)\n", requests/transactions, requests, transactions)
+	}
+	resident, err := p.memory("VmRSS")
+	fmt.Printf("GetUser resident after load: %.0f MB\n", float64(resident)/1e6)
+	return err
+}
+
+// batch asks for many users with large pictures, and reads slowly at first.
+func (b *bench) batch(ctx context.Context) error {
+	ids := make([]string, pictures)
+	for i := range ids {
+		id := uuid.New()
+		ids[i] = strconv.Quote(id.String())
+		if _, err := b.conn.Exec(ctx, `INSERT INTO users (id, user_lookup, hashed_password, salt, encrypted_profile_picture)
+			SELECT $1, $2, '', '', string_agg(sha512((n + random())::text::bytea), '') FROM generate_series(1, $3 / 64) n`, id, id.String(), picture); err != nil {
+			return err
+		}
+	}
+	p, err := b.serve(ctx, "GetUsers")
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	idle, err := p.memory("VmRSS")
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+"/v2/users", bytes.NewBufferString(`{"ids":[`+strings.Join(ids, ",")+`]}`))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	for range 50 {
+		if _, err := io.CopyN(io.Discard, response.Body, 1<<20); err != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	size, err := io.Copy(io.Discard, response.Body)
+	if err != nil {
+		return err
+	}
+	peak, err := p.memory("VmHWM")
+	fmt.Printf("POST /v2/users, %d pictures of %d KiB: %d MiB answered, memory %d MiB over idle\n", pictures, picture>>10, size>>20+50, (peak-idle)>>20)
+	return err
+}
+
+func output(ctx context.Context, program string, arguments ...string) (string, error) {
+	said, err := exec.CommandContext(ctx, program, arguments...).CombinedOutput() //nolint:gosec // wrk and pgbench
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, said)
+	}
+	return string(said), nil
+}
+
+func number(text, pattern string) (float64, error) {
+	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("no number in %q", text)
+	}
+	return strconv.ParseFloat(found[1], 64)
+}
