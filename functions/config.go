@@ -17,6 +17,7 @@ type Config struct {
 	HTTP        config.HTTP
 	Database    *config.Database
 	Credentials *config.Credentials
+	Inbox       *config.Inbox
 }
 
 // ConfigFor returns an empty configuration with the parts that the routes need, for [config.Load] to fill.
@@ -28,6 +29,9 @@ func ConfigFor(routes ...manifest.Route) *Config {
 		}
 		if slices.Contains(route.Secrets, "CREDENTIAL_KEY") {
 			c.Credentials = &config.Credentials{}
+		}
+		if route.Function == "PutInboxMessage" {
+			c.Inbox = &config.Inbox{}
 		}
 	}
 	return &c
@@ -44,6 +48,9 @@ func Open(ctx context.Context, c *Config, application string, maxConns int) (dep
 	if c.Credentials != nil {
 		deps.Verifier = auth.New(c.Credentials.Keys)
 	}
+	if c.Inbox != nil {
+		deps.MaxInbox = c.Inbox.MaxWaiting
+	}
 	check := func(context.Context) error { return nil }
 	if c.Database != nil {
 		deps.DB, err = postgres.Open(ctx, postgres.Options{
@@ -53,6 +60,7 @@ func Open(ctx context.Context, c *Config, application string, maxConns int) (dep
 		if err != nil {
 			return Deps{}, nil, closeAll, err
 		}
+		deps.Streams = postgres.NewStreams(maxConns)
 		closeAll = deps.DB.Close
 		check = func(ctx context.Context) error { return postgres.CheckTables(ctx, deps.DB, postgres.UserTables) }
 	}

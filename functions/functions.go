@@ -6,16 +6,22 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/liftlog/liftlog-api/functions/feed"
+	"github.com/liftlog/liftlog-api/functions/inbox"
 	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/functions/share"
 	"github.com/liftlog/liftlog-api/functions/user"
 	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 // Deps are what endpoints are made of. A function's own process fills in what its manifest entry asks for.
 type Deps struct {
-	DB       *pgxpool.Pool  // the users' database
-	Verifier *auth.Verifier // passwords
+	DB       *pgxpool.Pool     // the users' database
+	Streams  *postgres.Streams // long answers from DB
+	Verifier *auth.Verifier    // passwords
+	MaxInbox int               // messages in one inbox
 }
 
 // endpoints is the Go half of the manifest; a test holds the two to each other.
@@ -29,9 +35,34 @@ var endpoints = map[string]func(Deps) web.Endpoint{
 	"GetUsers": func(d Deps) web.Endpoint {
 		return web.Stream[user.GetManyRequest, user.GetManyResponse](users(d).GetMany)
 	},
+
+	"PutEvent": func(d Deps) web.Endpoint { return web.Act(feeds(d).PutEvent) },
+	"GetEvents": func(d Deps) web.Endpoint {
+		return web.Stream[feed.GetEventsRequest, feed.GetEventsResponse](feeds(d).GetEvents)
+	},
+	"PutFollowSecret":    func(d Deps) web.Endpoint { return web.Act(feeds(d).PutSecret) },
+	"DeleteFollowSecret": func(d Deps) web.Endpoint { return web.Act(feeds(d).DeleteSecret) },
+
+	"PutInboxMessage":  func(d Deps) web.Endpoint { return web.Act(inboxes(d).Put) },
+	"GetInboxMessages": func(d Deps) web.Endpoint { return web.Call(inboxes(d).Get) },
+
+	"CreateSharedItem": func(d Deps) web.Endpoint { return web.Call(shares(d).Create) },
+	"GetSharedItem":    func(d Deps) web.Endpoint { return web.Call(shares(d).Get) },
 }
 
-func users(d Deps) *user.Handlers { return &user.Handlers{DB: d.DB, Verifier: d.Verifier} }
+func users(d Deps) *user.Handlers {
+	return &user.Handlers{DB: d.DB, Verifier: d.Verifier, Streams: d.Streams}
+}
+
+func feeds(d Deps) *feed.Handlers {
+	return &feed.Handlers{DB: d.DB, Verifier: d.Verifier, Streams: d.Streams}
+}
+
+func inboxes(d Deps) *inbox.Handlers {
+	return &inbox.Handlers{DB: d.DB, Verifier: d.Verifier, MaxWaiting: d.MaxInbox}
+}
+
+func shares(d Deps) *share.Handlers { return &share.Handlers{DB: d.DB, Verifier: d.Verifier} }
 
 //go:embed routes.json
 var routes []byte

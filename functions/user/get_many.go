@@ -34,6 +34,11 @@ type GetManyResponse struct {
 
 // GetMany writes a [GetManyResponse] profile by profile: a thousand of them can be gigabytes.
 func (h *Handlers) GetMany(ctx context.Context, req GetManyRequest, out *jsontext.Encoder) error {
+	done, err := h.Streams.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	write := func(tokens ...jsontext.Token) (err error) {
 		for _, token := range tokens {
 			if err == nil {
@@ -45,7 +50,7 @@ func (h *Handlers) GetMany(ctx context.Context, req GetManyRequest, out *jsontex
 	if err := write(jsontext.BeginObject, jsontext.String("users"), jsontext.BeginObject); err != nil {
 		return err
 	}
-	err := users.Each(ctx, h.DB, req.IDs, func(p users.Profile) error {
+	err = users.Each(ctx, h.DB, req.IDs, func(p users.Profile) error {
 		if err := write(jsontext.String(p.ID.String())); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	users "github.com/liftlog/liftlog-api/shared/user"
 )
 
@@ -13,6 +14,7 @@ import (
 type Handlers struct {
 	DB       *pgxpool.Pool
 	Verifier *auth.Verifier
+	Streams  *postgres.Streams
 }
 
 // Profile is a user on the wire.

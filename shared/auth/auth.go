@@ -231,15 +231,12 @@ func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
 	})
 }
 
-// foreignKeyViolation is PostgreSQL's SQLSTATE for a row whose parent is gone.
-const foreignKeyViolation = "23503"
-
 // remember leaves a tag under the signing key. That the user was deleted meanwhile is for the caller to find.
 func (v *Verifier) remember(ctx context.Context, db postgres.Querier, user uuid.UUID, hashedPassword, password string) error {
 	version, _ := v.keys.Signing()
 	t := v.tag(version, user, hashedPassword, password)
 	_, err := db.Exec(ctx, remember, user, t.KeyVersion, t.HashDigest, t.Tag)
-	if postgres.HasCode(err, foreignKeyViolation) {
+	if postgres.HasCode(err, postgres.ForeignKeyViolation) {
 		return nil
 	}
 	return postgres.Wrap("store password tag", err)

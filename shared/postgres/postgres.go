@@ -157,6 +157,9 @@ func Wrap(attempt string, err error) error {
 	return wrapped
 }
 
+// ForeignKeyViolation is the SQLSTATE of a row whose parent is gone.
+const ForeignKeyViolation = "23503"
+
 // HasCode reports whether err is the server's with this SQLSTATE.
 func HasCode(err error, code string) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)

@@ -1,0 +1,104 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/feed"
+)
+
+// GetEventsRequest names the users whose events to read.
+type GetEventsRequest struct {
+	Users []Followed `json:"users"`
+}
+
+// Followed is one of them, with the secret that they gave out.
+type Followed struct {
+	UserID       uuid.UUID `json:"userId"`
+	FollowSecret string    `json:"followSecret"`
+	Since        time.Time `json:"since"` // the newest timestamp seen so far: only later events are sent
+}
+
+// MaxFollowed is how many users one request may ask for.
+const MaxFollowed = 1000
+
+// maxAskedSecret bounds a secret that is asked with, in bytes; no stored one is longer.
+const maxAskedSecret = 4 * MaxSecret
+
+// Validate reports a list that is missing or too long, and what is wrong with its parts.
+func (r *GetEventsRequest) Validate() error {
+	var faults apierr.Faults
+	faults.Check(len(r.Users) > 0, "users", "At least one user is required.")
+	faults.Check(len(r.Users) <= MaxFollowed, "users", "There are too many users.")
+	for i, user := range r.Users[:min(len(r.Users), MaxFollowed)] {
+		at := fmt.Sprintf("users[%d].", i)
+		faults.Check(user.UserID != uuid.Nil, at+"userId", "A user id is required.")
+		faults.Check(!user.Since.IsZero(), at+"since", "A time is required.")
+		plain := len(user.FollowSecret) <= maxAskedSecret && !strings.ContainsRune(user.FollowSecret, 0)
+		faults.Check(plain, at+"followSecret", "This is no follow secret.")
+	}
+	return faults.Err()
+}
+
+// GetEventsResponse holds the events, and the secrets that let nobody's be read any more.
+type GetEventsResponse struct {
+	Events               []Event  `json:"events"`
+	InvalidFollowSecrets []string `json:"invalidFollowSecrets"`
+}
+
+// Event is one on the wire.
+type Event struct {
+	UserID                uuid.UUID `json:"userId"`
+	EventID               uuid.UUID `json:"eventId"`
+	Timestamp             time.Time `json:"timestamp"`
+	EncryptedEventPayload []byte    `json:"encryptedEventPayload"`
+	EncryptedEventIV      []byte    `json:"encryptedEventIV"`
+	Expiry                time.Time `json:"expiry"`
+}
+
+// GetEvents writes a [GetEventsResponse] event by event: there is no bound on their number.
+func (h *Handlers) GetEvents(ctx context.Context, req GetEventsRequest, out *jsontext.Encoder) error {
+	done, err := h.Streams.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	asked := make([]feed.Followed, len(req.Users))
+	for i, user := range req.Users {
+		asked[i] = feed.Followed{UserID: user.UserID, Secret: user.FollowSecret, Since: user.Since}
+	}
+	write := func(tokens ...jsontext.Token) (err error) {
+		for _, token := range tokens {
+			if err == nil {
+				err = out.WriteToken(token)
+			}
+		}
+		return err
+	}
+	if err := write(jsontext.BeginObject, jsontext.String("events"), jsontext.BeginArray); err != nil {
+		return err
+	}
+	invalid, err := feed.Each(ctx, h.DB, asked, time.Now(), func(e feed.Event) error {
+		return json.MarshalEncode(out, Event{
+			UserID: e.UserID, EventID: e.ID, Timestamp: e.Timestamp, Expiry: e.Expiry,
+			EncryptedEventPayload: e.EncryptedPayload, EncryptedEventIV: e.EncryptionIV,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := write(jsontext.EndArray, jsontext.String("invalidFollowSecrets")); err != nil {
+		return err
+	}
+	if err := json.MarshalEncode(out, invalid); err != nil {
+		return err
+	}
+	return write(jsontext.EndObject)
+}

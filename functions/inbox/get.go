@@ -1,0 +1,55 @@
+package inbox
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/inbox"
+)
+
+// GetRequest names whose inbox to empty.
+type GetRequest struct {
+	UserID   uuid.UUID `json:"userId"`
+	Password string    `json:"password"`
+}
+
+// Validate reports every field that is missing or too long.
+func (r *GetRequest) Validate() error {
+	var faults apierr.Faults
+	faults.Check(r.UserID != uuid.Nil, "userId", "A user id is required.")
+	auth.CheckForm(&faults, "password", r.Password)
+	return faults.Err()
+}
+
+// GetResponse holds what was in the inbox.
+type GetResponse struct {
+	InboxMessages []Message `json:"inboxMessages"`
+}
+
+// Message is one on the wire.
+type Message struct {
+	ID               uuid.UUID `json:"id"`
+	EncryptedMessage [][]byte  `json:"encryptedMessage"`
+}
+
+// MaxMessages is how many messages are handed over at a time.
+const MaxMessages = 500
+
+// Get hands over the caller's messages and forgets them.
+func (h *Handlers) Get(ctx context.Context, req GetRequest) (GetResponse, error) {
+	if err := h.Verifier.Verify(ctx, h.DB, req.UserID, req.Password); err != nil {
+		return GetResponse{}, err
+	}
+	messages, err := inbox.Take(ctx, h.DB, req.UserID, MaxMessages)
+	if err != nil {
+		return GetResponse{}, err
+	}
+	response := GetResponse{InboxMessages: make([]Message, len(messages))}
+	for i, m := range messages {
+		response.InboxMessages[i] = Message{ID: m.ID, EncryptedMessage: m.Chunks}
+	}
+	return response, nil
+}
