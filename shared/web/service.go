@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
@@ -157,6 +158,7 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 		}
 		fail(w, r, elsewhere)
 	}))
+	compressed := compress(routed)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		e := &Event{RequestID: requestID(r)}
@@ -176,9 +178,21 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 			}
 			s.log(r, e, recorder, time.Since(start))
 		}()
-		routed.ServeHTTP(recorder, r)
+		compressed.ServeHTTP(recorder, r)
 	})
 }
+
+// compressFrom is the size of answers, in bytes, from which they are compressed for callers who ask for it.
+const compressFrom = 1 << 10
+
+// compress holds back no more than that, so that streams stay streams.
+var compress = func() func(http.Handler) http.HandlerFunc {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(compressFrom))
+	if err != nil {
+		panic(err) // its options are constant
+	}
+	return wrap
+}()
 
 // muxAnswer catches what a mux answers when no pattern fits.
 type muxAnswer struct {

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -360,6 +361,29 @@ func TestStreams(t *testing.T) {
 		late := send(t, server, "GET", name, "")
 		require.Error(t, late.err, "half an answer must not pass for a whole one")
 		assert.Equal(t, "ERROR", lines.last(t)["level"])
+	}
+}
+
+func TestLongAnswersAreCompressedForWhoAsks(t *testing.T) {
+	t.Parallel()
+	server, _ := setup(t, web.Service{}, nil)
+	whole := send(t, server, "GET", "/stream/long", "", "Accept-Encoding", "gzip")
+	require.NoError(t, whole.err)
+	assert.Equal(t, "gzip", whole.header.Get("Content-Encoding"))
+	assert.Less(t, len(whole.body), 1<<16)
+	unpacked, err := gzip.NewReader(strings.NewReader(whole.body))
+	require.NoError(t, err)
+	text, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+	assert.Len(t, bytes.TrimSpace(text), 1<<20+2)
+
+	assert.Empty(t, send(t, server, "GET", "/text", "", "Accept-Encoding", "gzip").header.Get("Content-Encoding"), "a short one is not")
+	assert.Empty(t, send(t, server, "GET", "/stream/long", "", "Accept-Encoding", "identity").header.Get("Content-Encoding"))
+	for _, name := range []string{"/stream/long-broken", "/stream/long-panic"} {
+		require.Error(t, send(t, server, "GET", name, "", "Accept-Encoding", "gzip").err, "half an answer must not pass for a whole one")
+	}
+	for _, name := range []string{"/stream/broken", "/stream/panic"} {
+		assert.Equal(t, 500, send(t, server, "GET", name, "", "Accept-Encoding", "gzip").status, name)
 	}
 }
 

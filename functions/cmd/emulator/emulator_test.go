@@ -77,7 +77,15 @@ func TestTheEmulatorRunsUntilItIsStopped(t *testing.T) {
 			assert.Regexp(t, `GET +/v2/user/\{idOrLookup\} +GetUser `, output.String())
 			assert.Contains(t, output.String(), "curl -X POST -H 'Content-Type: application/json' -d '{}' http://localhost:"+port+"/v2/user/create")
 
-			err := run(t.Context(), []string{"--ephemeral"}, []string{"PORT=" + port}, &buffer{})
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:"+port+cleanupPath, nil)
+			require.NoError(t, err)
+			response, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			assert.Equal(t, http.StatusOK, response.StatusCode)
+			assert.Contains(t, output.String(), "clean-up ended")
+
+			err = run(t.Context(), []string{"--ephemeral"}, []string{"PORT=" + port}, &buffer{})
 			assert.EqualError(t, err, fmt.Sprintf("port %s is in use: end the program that has it, or set PORT to another one", port))
 			stop()
 			require.NoError(t, <-ended)

@@ -26,8 +26,10 @@ import (
 
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/cleanup"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/web"
@@ -109,7 +111,8 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 		return err
 	}
 	log := logging.ForPeople(output, c.Service.LogLevel)
-	if o.migrate || ownURL != "" || isLocal(c.Database) {
+	local := ownURL != "" || isLocal(c.Database)
+	if local || o.migrate {
 		if err := migrate(ctx, c.Database, log); err != nil {
 			return err
 		}
@@ -120,15 +123,27 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	}
 	defer closeAll()
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Project: c.Service.Project, Ready: gate.Ready}
+	mux := http.NewServeMux()
+	mux.Handle("/", service.All(functions.MountAll(routes, deps)))
+	if local {
+		rateLimit, err := postgres.Open(ctx, postgres.Options{URL: c.Database.RateLimitURL.Reveal(), Application: "emulator", MaxConns: 1})
+		if err != nil {
+			return err
+		}
+		defer rateLimit.Close()
+		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: rateLimit}, log}
+		mux.Handle("POST "+cleanupPath, cleaner)
+		go cleaner.everyHour(ctx)
+	}
 	server := &http.Server{
-		Handler:           service.All(functions.MountAll(routes, deps)),
+		Handler:           mux,
 		ReadHeaderTimeout: headerTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	go func() { _ = gate.Ready(ctx) }() // notices another database before the first request does
-	printRoutes(output, routes, listener.Addr())
+	printRoutes(output, routes, listener.Addr(), local)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
@@ -218,11 +233,14 @@ func migrate(ctx context.Context, c *config.Database, log *slog.Logger) error {
 }
 
 // printRoutes shows what is served, and how to try it.
-func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr) {
+func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr, local bool) {
 	_, port, _ := net.SplitHostPort(address.String())
 	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
 	for _, r := range routes {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Method, r.Path, r.Function, r.Summary)
+	}
+	if local {
+		_, _ = fmt.Fprintf(table, "POST\t%s\tjobs/cleanup\tRemove what has had its time, as happens every hour.\n", cleanupPath)
 	}
 	_ = table.Flush()
 	_, _ = fmt.Fprintf(output, "Each is served without /v2 as well. Try:\n\n"+

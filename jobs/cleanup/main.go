@@ -1,0 +1,66 @@
+// Command cleanup removes what has had its time. Cloud Scheduler starts it every hour.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/liftlog/liftlog-api/shared/cleanup"
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/logging"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "cleanup:", err)
+		os.Exit(1)
+	}
+}
+
+type configuration struct {
+	Service  config.Service
+	Database config.Database
+}
+
+func run(ctx context.Context, args, environ []string, output io.Writer) error {
+	var c configuration
+	flags := flag.NewFlagSet("cleanup", flag.ContinueOnError)
+	flags.SetOutput(output)
+	dryRun := flags.Bool("dry-run", false, "delete nothing: count what would be deleted")
+	flags.Usage = func() {
+		_, _ = fmt.Fprintf(output, "Removes what has had its time from both databases, one run at a time.\n\n")
+		flags.PrintDefaults()
+		_, _ = fmt.Fprintf(output, "\nEnvironment:\n%s", config.Usage(&c))
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := config.Load(ctx, environ, &c); err != nil {
+		return err
+	}
+	options := postgres.Options{CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: 2}
+	options.URL = c.Database.URL.Reveal()
+	user, err := postgres.Open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer user.Close()
+	options.URL = c.Database.RateLimitURL.Reveal()
+	rateLimit, err := postgres.Open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer rateLimit.Close()
+	return cleanup.Run(ctx, cleanup.Databases{User: user, RateLimit: rateLimit}, time.Now(), *dryRun, logging.New(output, c.Service.LogLevel))
+}
