@@ -61,6 +61,8 @@ func Open(ctx context.Context, o Options) (*pgxpool.Pool, error) {
 	config.ConnConfig.RuntimeParams["application_name"] = o.Application
 	config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10)
 	config.ConnConfig.RuntimeParams["lock_timeout"] = strconv.FormatInt(o.LockTimeout.Milliseconds(), 10)
+	// Statements here read by an index and in its order; from a bitmap rows would have to be sorted before the first one.
+	config.ConnConfig.RuntimeParams["enable_bitmapscan"] = "off"
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
 		return nil
