@@ -144,12 +144,22 @@ func TestRoundTrips(t *testing.T) {
 		_, err := deps.DB.Exec(t.Context(), `DELETE FROM v2_password_tags`)
 		require.NoError(t, err)
 		step("put without a tag", "PUT", "/v2/user", profile)
+		step("put event", "PUT", "/v2/event", user.login("userId")+fmt.Sprintf(
+			`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, user.ID))
+		step("put follow secret", "PUT", "/v2/follow-secret", user.login("userId")+`,"followSecret":"s"}`)
+		step("get events", "POST", "/v2/events", fmt.Sprintf(`{"users":[{"userId":%q,"followSecret":"s","since":"2000-01-01"}]}`, user.ID))
+		step("delete follow secret", "POST", "/v2/follow-secret/delete", user.login("userId")+`,"followSecret":"s"}`)
+		step("put message", "PUT", "/v2/inbox", fmt.Sprintf(`{"toUserId":%q,"encryptedMessage":["QQ=="]}`, user.ID))
+		step("get messages", "POST", "/v2/inbox", user.login("userId")+"}")
+		step("share", "POST", "/v2/shareditem", user.login("userId")+
+			`,"encryptedPayload":{"encryptedPayload":"QQ==","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`)
 		step("delete", "POST", "/v2/user/delete", user.login("id")+"}")
 		return trips
 	}
 	play() // a connection prepares each statement once
 	assert.Equal(t, map[string]int{
 		"create": 1, "get by id": 1, "get by lookup": 1, "get many": 1, "put": 2, "put without a tag": 3, "delete": 2,
+		"put event": 2, "put follow secret": 2, "get events": 1, "delete follow secret": 2, "put message": 1, "get messages": 2, "share": 2,
 	}, play())
 }
 

@@ -23,7 +23,11 @@ func FuzzBodies(f *testing.F) {
 	profile := user.login("id") + `,"encryptedName":"QQ==","encryptedCurrentPlan":null,"encryptionIV":"","rsaPublicKey":""}`
 	for i := range routes {
 		for _, body := range []string{
-			profile, `{"ids":["00000000-0000-0000-0000-000000000001"]}`, `{`, `null`, `[{}]`, `{"id":"` + "\x00" + `"}`, `{"id":1e999}`,
+			profile, `{"ids":["00000000-0000-0000-0000-000000000001"]}`, `{`, `null`, `[{}]`, `{"id":"` + "\x00" + `"}`, user.login("userId") + `,"followSecret":"\u0000"}`,
+			`{"users":[{"userId":"0e000000-0000-4000-8000-000000000001","followSecret":"\ud800","since":"9999-12-31T23:59:59.9999999Z"}]}`,
+			user.login("userId") + `,"eventId":"0e000000-0000-4000-8000-000000000001","encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"0001-01-01T00:00:01Z"}`,
+			`{"toUserId":"` + user.ID.String() + `","encryptedMessage":["QQ==",null]}`,
+			user.login("userId") + `,"encryptedPayload":{"encryptedPayload":"","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`, `{"id":1e999}`,
 			`{"password":"\u0000","id":"0e000000-0000-4000-8000-000000000001"}`, `{"ids":[[[[[[[[]]]]]]]]}`, `{"encryptionIV":"QQ= ="}`,
 		} {
 			f.Add(uint8(i), body)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net"
@@ -128,13 +129,31 @@ func TestV1sDatabaseIsRead(t *testing.T) {
 	handler := handlerOn(t, sample.url)
 	for request, want := range sample.ReadsByV1 {
 		method, path, _ := strings.Cut(request, " ")
-		if method != http.MethodGet || !strings.HasPrefix(path, "/user/") {
+		if method != http.MethodGet {
 			continue
 		}
 		w := get(t, handler, path)
 		require.Equal(t, http.StatusOK, w.Code, request)
 		assert.JSONEq(t, string(want), w.Body.String(), request)
 	}
+	var events struct{ Sent, Got json.RawMessage }
+	require.NoError(t, json.Unmarshal(sample.ReadsByV1["POST /events"], &events))
+	assert.JSONEq(t, string(events.Got), send(t, handler, http.MethodPost, "/events", string(events.Sent)).Body.String())
+	assert.Equal(t, http.StatusNotFound, get(t, handler, "/shareditem/"+sample.SharedItems["expired"]).Code, "v1 served it still")
+
+	bo := sample.Users["bo"]
+	var inbox struct {
+		InboxMessages []struct {
+			EncryptedMessage []string `json:"encryptedMessage"`
+		} `json:"inboxMessages"`
+	}
+	w := send(t, handler, http.MethodPost, "/inbox", fmt.Sprintf(`{"userId":%q,"password":%q}`, bo.ID, bo.Password))
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &inbox))
+	var messages [][]string
+	for _, m := range inbox.InboxMessages {
+		messages = append(messages, m.EncryptedMessage)
+	}
+	assert.ElementsMatch(t, sample.WaitingInBosInbox, messages)
 	db := pgtest.Pool(t, postgres.Options{URL: sample.url, MaxConns: 1})
 	_, err := db.Exec(t.Context(), `UPDATE users SET last_accessed = 'infinity', created = '-infinity'`)
 	require.NoError(t, err)
@@ -142,7 +161,7 @@ func TestV1sDatabaseIsRead(t *testing.T) {
 		assert.Equal(t, http.StatusOK, get(t, handler, "/v2/user/"+user.Lookup).Code, name)
 		for password, want := range map[string]int{user.Password: http.StatusOK, "00000000-0000-4000-8000-000000000000": http.StatusUnauthorized} {
 			body := fmt.Sprintf(`{"id":%q,"password":%q,"encryptionIV":"","rsaPublicKey":""}`, user.ID, password)
-			assert.Equal(t, want, put(t, handler, "/v2/user", body).Code, name)
+			assert.Equal(t, want, send(t, handler, http.MethodPut, "/v2/user", body).Code, name)
 		}
 	}
 }

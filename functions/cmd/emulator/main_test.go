@@ -47,9 +47,9 @@ func get(t *testing.T, handler http.Handler, path string) *httptest.ResponseReco
 	return w
 }
 
-func put(t *testing.T, handler http.Handler, path, body string) *httptest.ResponseRecorder {
+func send(t *testing.T, handler http.Handler, method, path, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
@@ -58,9 +58,11 @@ func put(t *testing.T, handler http.Handler, path, body string) *httptest.Respon
 
 // sample is what v1 read from the database that it filled, and that database's address.
 type sample struct {
-	Users     map[string]sampleUser      `json:"users"`
-	ReadsByV1 map[string]json.RawMessage `json:"reads_by_v1"`
-	url       string
+	Users             map[string]sampleUser      `json:"users"`
+	SharedItems       map[string]string          `json:"shared_items"`
+	WaitingInBosInbox [][]string                 `json:"waiting_in_bos_inbox"`
+	ReadsByV1         map[string]json.RawMessage `json:"reads_by_v1"`
+	url               string
 }
 
 type sampleUser struct {

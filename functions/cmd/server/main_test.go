@@ -242,6 +242,91 @@ func TestAFailureHalfWayBreaksTheConnection(t *testing.T) {
 	assert.Equal(t, http.StatusOK, s.status(t, "POST", "/v2/users", idsBody(ids[:1])), "it works on")
 }
 
+// newFeed stores events for the user, and returns the request of a follower.
+func newFeed(tb testing.TB, db *pgxpool.Pool, events, payload int) (body string) {
+	tb.Helper()
+	owner := newUsers(tb, db, 1, 64)[0]
+	_, err := db.Exec(tb.Context(), fmt.Sprintf(`
+		INSERT INTO user_follow_secrets SELECT gen_random_uuid(), id, 's' FROM users;
+		INSERT INTO user_events (id, user_id, "timestamp", last_accessed, expiry, encrypted_event)
+			SELECT gen_random_uuid(), u.id, now(), now(), 'infinity', (SELECT string_agg(sha512((n * m)::text::bytea), '') FROM generate_series(1, %d) m)
+			FROM users u, generate_series(1, %d) n`, payload/64, events))
+	require.NoError(tb, err)
+	return fmt.Sprintf(`{"users":[{"userId":%q,"followSecret":"s","since":"2000-01-01"}]}`, owner)
+}
+
+func TestALongFeedIsAnsweredInLittleMemoryAndSlowReadersLeaveAConnection(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
+	body := newFeed(t, db, 1500, 64<<10)
+	s := start(t, "GetEvents", url)
+	idle := s.resident(t, "VmRSS")
+	// As many readers as the pool has connections, who read no more than the beginning for now.
+	route, _ := functions.Manifest().Find("GetEvents")
+	var slow []*http.Response
+	for range route.Pool - 1 {
+		response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/events", strings.NewReader(body)))
+		require.NoError(t, err)
+		defer func() { _ = response.Body.Close() }()
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		slow = append(slow, response)
+	}
+	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "POST", "/v2/events", body), "one more waits in vain")
+	for _, response := range slow {
+		size, err := io.Copy(io.Discard, response.Body)
+		require.NoError(t, err)
+		assert.Greater(t, size, int64(1500*64<<10))
+	}
+	assert.Equal(t, http.StatusOK, s.status(t, "POST", "/v2/events", body))
+	grown := s.resident(t, "VmHWM") - idle
+	t.Logf("grew by %d MiB", grown>>20)
+	if !raced() {
+		assert.Less(t, grown, int64(32<<20))
+	}
+}
+
+func TestAReaderWhoTakesNothingIsCutOff(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
+	body := newFeed(t, db, 500, 64<<10)
+	s := start(t, "GetEvents", url)
+	response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/events", strings.NewReader(body)))
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Eventually(t, func() bool {
+		var active int
+		err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE application_name = 'GetEvents' AND datname = current_database() AND state = 'active'`).Scan(&active)
+		return err == nil && active == 0
+	}, 30*time.Second, 100*time.Millisecond, "its connection to the database is free again")
+	_, err = io.Copy(io.Discard, response.Body)
+	require.Error(t, err)
+}
+
+func TestAFeedThatFailsHalfWayBreaksTheConnection(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
+	body := newFeed(t, db, 500, 64<<10)
+	s := start(t, "GetEvents", url)
+	for _, encoding := range []string{"identity", "gzip"} {
+		r := s.request(t, "POST", "/v2/events", strings.NewReader(body))
+		r.Header.Set("Accept-Encoding", encoding)
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		_, err = io.ReadFull(response.Body, make([]byte, 1000))
+		require.NoError(t, err)
+		_, err = db.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE application_name = 'GetEvents' AND datname = current_database()`)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, response.Body)
+		require.Error(t, err, "half an answer must not pass for a whole one")
+		require.NoError(t, response.Body.Close())
+	}
+}
+
 // raced reports whether the binary looks for races, which costs memory.
 func raced() bool {
 	info, _ := debug.ReadBuildInfo()
