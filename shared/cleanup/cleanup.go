@@ -120,8 +120,8 @@ func Run(ctx context.Context, databases Databases, now time.Time, dryRun bool, l
 		}
 		log.InfoContext(ctx, "purged", attrs...)
 	}
-	log.InfoContext(ctx, "clean-up ended", "deleted", all.deleted, "batches", all.batches, "duration", time.Since(begun).Round(time.Millisecond).String(),
-		"failed", len(failures), "dryRun", dryRun)
+	log.InfoContext(ctx, "clean-up ended", "deleted", all.deleted, "batches", all.batches,
+		"duration", time.Since(begun).Round(time.Millisecond).String(), "failed", len(failures), "dryRun", dryRun)
 	return errors.Join(failures...)
 }
 

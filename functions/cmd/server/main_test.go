@@ -270,7 +270,7 @@ func TestALongFeedIsAnsweredInLittleMemoryAndSlowReadersLeaveAConnection(t *test
 		require.NoError(t, err)
 		defer func() { _ = response.Body.Close() }()
 		require.Equal(t, http.StatusOK, response.StatusCode)
-		slow = append(slow, response)
+		slow = append(slow, response) //nolint:bodyclose // it is, at the end
 	}
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "POST", "/v2/events", body), "one more waits in vain")
 	for _, response := range slow {
