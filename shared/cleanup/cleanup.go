@@ -76,9 +76,10 @@ var purges = []purge{
 }
 
 const (
-	batchSize    = 1000
-	batchTimeout = 30 * time.Second
-	purgeTimeout = 5 * time.Minute
+	batchSize     = 1000
+	batchTimeout  = 30 * time.Second
+	purgeTimeout  = 5 * time.Minute
+	unlockTimeout = 5 * time.Second
 )
 
 // lockID is the advisory lock of the one run at a time: "LiftLog" in ASCII.
@@ -103,8 +104,13 @@ func Run(ctx context.Context, databases Databases, now time.Time, dryRun bool, l
 		log.InfoContext(ctx, "another clean-up is at work")
 		return nil
 	}
-	// The lock ends with its connection, whatever happens.
-	defer func() { _ = conn.Hijack().Close(context.WithoutCancel(ctx)) }()
+	// The lock is given back before the connection ends, because the server notices the end some time later only.
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTimeout)
+		defer cancel()
+		_, _ = conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, lockID) // what fails here ends with the connection
+		_ = conn.Hijack().Close(ctx)
+	}()
 
 	var all total
 	var failures []error
