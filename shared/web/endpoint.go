@@ -52,6 +52,20 @@ func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
 	}}
 }
 
+// CallAs makes an endpoint like [Call] for callers who prove by the Authorization header what they may do. authorize
+// gets the header, empty where there is none, before the body is looked at, and what it returns is the function's caller.
+func CallAs[Caller, Req, Res any](
+	authorize func(ctx context.Context, authorization string) (Caller, error), fn func(context.Context, Caller, Req) (Res, error),
+) Endpoint {
+	return Endpoint{reflect.TypeFor[Req](), reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
+		caller, err := authorize(r.Context(), r.Header.Get("Authorization"))
+		if err != nil {
+			return err
+		}
+		return Call(func(ctx context.Context, req Req) (Res, error) { return fn(ctx, caller, req) }).serve(w, r, route)
+	}}
+}
+
 // Act makes an endpoint of a function whose success says nothing.
 func Act[Req any](fn func(context.Context, Req) error) Endpoint {
 	return Endpoint{reflect.TypeFor[Req](), nil, func(w http.ResponseWriter, r *http.Request, route Route) error {
@@ -87,6 +101,12 @@ func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error
 		}
 		return err
 	}}
+}
+
+// Raw makes an endpoint of a function that writes its own answer or takes the connection. An error that it returns before
+// either is answered like any other.
+func Raw(fn func(http.ResponseWriter, *http.Request) error) Endpoint {
+	return Endpoint{reflect.TypeFor[struct{}](), nil, func(w http.ResponseWriter, r *http.Request, _ Route) error { return fn(w, r) }}
 }
 
 // Text makes an endpoint of a fixed text.

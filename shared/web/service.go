@@ -37,7 +37,9 @@ type Mount struct {
 type Service struct {
 	Log     *slog.Logger
 	Origins []string // origins that browsers may call from; empty: any, as v1 allowed
-	Project string   // Google Cloud project for trace names; may be empty
+	// Credentials lets browsers at these origins send theirs, as SignalR's client does; it takes origins that are named.
+	Credentials bool
+	Project     string // Google Cloud project for trace names; may be empty
 	// Ready is asked before every request. While it fails, the request is answered with its error; nil is always ready.
 	Ready func(context.Context) error
 }
@@ -137,6 +139,8 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch},
 		AllowedHeaders: []string{"*"},
 		ExposedHeaders: []string{requestIDHeader, "Retry-After"},
+
+		AllowCredentials: s.Credentials && len(s.Origins) > 0,
 	})
 	routed := crossOrigin.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path { // the mux would redirect
