@@ -1,15 +1,20 @@
 package functions
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/feed"
 	"github.com/liftlog/liftlog-api/functions/user"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
@@ -116,5 +121,94 @@ func BenchmarkGetUsers(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		require.Equal(b, http.StatusOK, call(b, handler, http.MethodPost, "/v2/users", body).Code)
+	}
+}
+
+// statementRecorder keeps the newest statement that was sent.
+type statementRecorder struct{ newest pgx.TraceQueryStartData }
+
+func (s *statementRecorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.newest = data
+	return ctx
+}
+func (s *statementRecorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// BenchmarkGetEvents compares the whole handler with its own statement, run by bare pgx. "bare" is what the handler is held
+// to: it turns rows into the same JSON with the standard library and checks nothing. "rows" makes no answer at all, so it
+// shows what the database and the driver leave to gain. All answers go nowhere, because keeping them would cost as much as
+// making them.
+func BenchmarkGetEvents(b *testing.B) {
+	const followed, each, size = 200, 50, 5 << 10
+	recorder := &statementRecorder{}
+	deps := newDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4, Tracer: recorder})
+	handler := handlerOf(deps)
+	exec := func(statement string, args ...any) {
+		_, err := deps.DB.Exec(b.Context(), statement, args...)
+		require.NoError(b, err)
+	}
+	exec(`INSERT INTO users (id, user_lookup, hashed_password, salt) SELECT gen_random_uuid(), n, '', '' FROM generate_series(1, $1::int) n`, followed)
+	exec(`INSERT INTO user_follow_secrets (id, user_id, value) SELECT gen_random_uuid(), id, user_lookup FROM users`)
+	exec(`
+		INSERT INTO user_events (user_id, id, "timestamp", last_accessed, expiry, encrypted_event, encryption_iv)
+		SELECT u.id, gen_random_uuid(), now() + n * interval '1 second', now(), now() + interval '1 day', (
+			SELECT string_agg(sha512((n + m + random())::text::bytea), '') FROM generate_series(1, $2::int / 64) m
+		), '0123456789abcdef' FROM generate_series(1, $1::int) n CROSS JOIN users u`, each, size)
+	exec(`VACUUM ANALYZE user_events`)
+	rows, _ := deps.DB.Query(b.Context(), `SELECT user_id, value, TIMESTAMPTZ '2020-01-01' FROM user_follow_secrets`) // CollectRows tells
+	asked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[feed.Followed])
+	require.NoError(b, err)
+	encoded, err := json.Marshal(feed.GetEventsRequest{Users: asked})
+	require.NoError(b, err)
+	body := string(encoded)
+
+	w := call(b, handler, http.MethodPost, "/v2/events", body)
+	statement := recorder.newest
+	var answer feed.GetEventsResponse
+	require.NoError(b, json.Unmarshal(w.Body.Bytes(), &answer))
+	require.Len(b, answer.Events, followed*each)
+
+	// read runs the handler's statement and nothing else.
+	read := func(w http.ResponseWriter, r *http.Request, fn func(feed.Event)) {
+		rows, err := deps.DB.Query(r.Context(), statement.SQL, statement.Args...)
+		if err == nil {
+			var invalid *string
+			var e feed.Event
+			columns := []any{&invalid, &e.UserID, &e.EventID, &e.Timestamp, &e.Expiry, &e.EncryptedEventPayload, &e.EncryptedEventIV}
+			_, err = pgx.ForEachRow(rows, columns, func() error {
+				fn(e)
+				return nil
+			})
+		}
+		if err != nil {
+			http.Error(w, "failed", http.StatusInternalServerError)
+		}
+	}
+	bare := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		buffered := bufio.NewWriterSize(w, 32<<10)
+		encoder := json.NewEncoder(buffered)
+		separator := `{"events":[`
+		read(w, r, func(e feed.Event) {
+			_, _ = buffered.WriteString(separator) // the benchmark checks the status
+			_ = encoder.Encode(e)
+			separator = ","
+		})
+		_, _ = buffered.WriteString(`],"invalidFollowSecrets":[]}`)
+		_ = buffered.Flush()
+	}
+	for name, h := range map[string]http.Handler{
+		"whole": handler, "bare": http.HandlerFunc(bare),
+		"rows": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { read(w, r, func(feed.Event) {}) }),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(followed * each * size)
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				w.Body = nil
+				h.ServeHTTP(w, newRequest(b, http.MethodPost, "/v2/events", body))
+				require.Equal(b, http.StatusOK, w.Code)
+			}
+		})
 	}
 }

@@ -1,11 +1,11 @@
-// Command loadtest measures the server that its argument names, on a PostgreSQL of its own, and prints ratios taken side
+// Command loadtest measures the programs that its arguments name, on a PostgreSQL of its own, and prints ratios taken side
 // by side.
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,11 +31,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: loadtest SERVER")
-		os.Exit(2)
-	}
-	if err := run(ctx, os.Args[1]); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "loadtest:", err)
 		os.Exit(1)
 	}
@@ -52,24 +48,38 @@ const (
 
 // bench is what is measured, and on what.
 type bench struct {
-	program  string
+	server   string // the programs
+	cleanup  string
 	database *pgtest.Server
 	url      string
 	conn     *pgx.Conn
 }
 
-func run(ctx context.Context, program string) (err error) {
-	database, err := pgtest.Start(ctx, "")
-	if err != nil {
+func run(ctx context.Context, args []string) error {
+	if len(args) < 3 {
+		return errors.New("usage: loadtest SERVER CLEANUP users|feed [flags]")
+	}
+	b := &bench{server: args[0], cleanup: args[1]}
+	switch what := args[2]; what {
+	case "users":
+		return b.on(ctx, "", b.size, b.start, b.throughput, b.batch)
+	case "feed":
+		return runFeed(ctx, b, args[3:])
+	default:
+		return fmt.Errorf("nothing is called %s: there are users and feed", what)
+	}
+}
+
+// on measures on a PostgreSQL in the folder dir, or, if dir is empty, on one that does not wait for its disk.
+func (b *bench) on(ctx context.Context, dir string, measures ...func(context.Context) error) (err error) {
+	if b.database, err = pgtest.Start(ctx, dir); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, database.Stop()) }()
-	b := &bench{program: program, database: database, url: database.URL("liftlog")}
-	for _, name := range []string{"liftlog", "pgbench"} {
-		if err := database.CreateDatabase(ctx, name); err != nil {
-			return err
-		}
+	defer func() { err = errors.Join(err, b.database.Stop()) }()
+	if err := b.database.CreateDatabase(ctx, "liftlog"); err != nil {
+		return err
 	}
+	b.url = b.database.URL("liftlog")
 	databases, err := migrations.Open(ctx, b.url, b.url, "")
 	if err != nil {
 		return err
@@ -83,7 +93,7 @@ func run(ctx context.Context, program string) (err error) {
 		return err
 	}
 	defer func() { _ = b.conn.Close(context.WithoutCancel(ctx)) }()
-	for _, measure := range []func(context.Context) error{b.size, b.start, b.throughput, b.batch} {
+	for _, measure := range measures {
 		if err := measure(ctx); err != nil {
 			return err
 		}
@@ -92,7 +102,7 @@ func run(ctx context.Context, program string) (err error) {
 }
 
 func (b *bench) size(context.Context) error {
-	info, err := os.Stat(b.program)
+	info, err := os.Stat(b.server)
 	if err != nil {
 		return err
 	}
@@ -115,7 +125,7 @@ func (b *bench) serve(ctx context.Context, target string) (*process, error) {
 	address := listener.Addr().String()
 	_ = listener.Close()
 	_, port, _ := net.SplitHostPort(address)
-	p := &process{cmd: exec.CommandContext(ctx, b.program), base: "http://" + address} //nolint:gosec // the program to measure
+	p := &process{cmd: exec.CommandContext(ctx, b.server), base: "http://" + address} //nolint:gosec // the program to measure
 	p.cmd.Env = []string{
 		"FUNCTION_TARGET=" + target, "PORT=" + port, "DATABASE_URL=" + b.url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=",
 	}
@@ -180,6 +190,9 @@ func (b *bench) throughput(ctx context.Context) error {
 		SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'user' || n, '', '' FROM generate_series(1, $1::int) n`, users); err != nil {
 		return err
 	}
+	if err := b.database.CreateDatabase(ctx, "pgbench"); err != nil {
+		return err
+	}
 	if _, err := output(ctx, "pgbench", "-i", "-q", "-s", "10", b.database.URL("pgbench")); err != nil {
 		return err
 	}
@@ -221,7 +234,7 @@ func (b *bench) throughput(ctx context.Context) error {
 	return err
 }
 
-// batch asks for many users with large pictures, and reads slowly at first.
+// batch asks for many users with large pictures.
 func (b *bench) batch(ctx context.Context) error {
 	ids := make([]string, pictures)
 	for i := range ids {
@@ -232,7 +245,13 @@ func (b *bench) batch(ctx context.Context) error {
 			return err
 		}
 	}
-	p, err := b.serve(ctx, "GetUsers")
+	body := `{"ids":[` + strings.Join(ids, ",") + `]}`
+	return b.stream(ctx, "GetUsers", "/v2/users", body, fmt.Sprintf("%d pictures of %d KiB", pictures, picture>>10))
+}
+
+// stream asks for a large answer, reads slowly at first, and prints the memory that it takes.
+func (b *bench) stream(ctx context.Context, target, path, body, what string) error {
+	p, err := b.serve(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -241,7 +260,7 @@ func (b *bench) batch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+"/v2/users", bytes.NewBufferString(`{"ids":[`+strings.Join(ids, ",")+`]}`))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -251,6 +270,9 @@ func (b *bench) batch(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("POST %s: %s", path, response.Status)
+	}
 	for range 50 {
 		if _, err := io.CopyN(io.Discard, response.Body, 1<<20); err != nil {
 			return err
@@ -262,7 +284,7 @@ func (b *bench) batch(ctx context.Context) error {
 		return err
 	}
 	peak, err := p.memory("VmHWM")
-	fmt.Printf("POST /v2/users, %d pictures of %d KiB: %d MiB answered, memory %d MiB over idle\n", pictures, picture>>10, size>>20+50, (peak-idle)>>20)
+	fmt.Printf("POST %s, %s: %d MiB answered, memory %d MiB over idle\n", path, what, size>>20+50, (peak-idle)>>20)
 	return err
 }
 
