@@ -3,7 +3,6 @@ package feed
 
 import (
 	"strings"
-	"unicode/utf16"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,7 +35,7 @@ func (r *SecretRequest) Validate() error {
 	faults.Check(r.UserID != uuid.Nil, "userId", "A user id is required.")
 	auth.CheckForm(&faults, "password", r.Password)
 	faults.Check(strings.TrimSpace(r.FollowSecret) != "", "followSecret", "A follow secret is required.")
-	faults.Check(len(utf16.Encode([]rune(r.FollowSecret))) <= MaxSecret, "followSecret", "The follow secret is too long.")
+	faults.Check(apierr.Length(r.FollowSecret) <= MaxSecret, "followSecret", "The follow secret is too long.")
 	faults.Check(!strings.ContainsRune(r.FollowSecret, 0), "followSecret", "The follow secret holds a character that cannot be stored.")
 	return faults.Err()
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf16"
 )
 
 // Kind says what sort of failure an [Error] is.
@@ -96,4 +97,12 @@ func (f Faults) Err() error {
 		return nil
 	}
 	return &Error{Kind: Invalid, Detail: "The request is not valid.", Fields: f}
+}
+
+// Length is a text's length in UTF-16 units, which are v1's characters.
+func Length(text string) (units int) {
+	for _, char := range text {
+		units += max(1, utf16.RuneLen(char)) // what is no character counts as its replacement
+	}
+	return units
 }

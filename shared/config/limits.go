@@ -7,7 +7,7 @@ type Limits struct {
 	WebPerDay    int `env:"RATE_LIMIT_WEB_PER_DAY" envDefault:"100" doc:"plans for the web app's key in any 24 hours"`
 	MobilePerDay int `env:"RATE_LIMIT_MOBILE_PER_DAY" envDefault:"20" doc:"plans for one purchase in any 24 hours"`
 	ChatPerDay   int `env:"RATE_LIMIT_CHAT_PER_DAY" envDefault:"200" doc:"chat messages for one purchase in any 24 hours"`
-	CallsPerDay  int `env:"MODEL_CALLS_PER_DAY" envDefault:"20000" doc:"calls of the model by the whole service on one day (UTC): the ceiling of the bill"`
+	CallsPerDay  int `env:"MODEL_CALLS_PER_DAY" envDefault:"20000" doc:"calls of the model by the whole service on one day (UTC), for the bill"`
 }
 
 // maxPerDay bounds one caller's limit, because every request counted takes room in a row.

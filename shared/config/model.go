@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"net/url"
+	"time"
+)
+
+// Model is the language model that makes plans, behind a service that speaks OpenAI's Chat Completions.
+type Model struct {
+	Key            Secret `env:"OPENAI_API_KEY" doc:"the key of the model's service; required in production, unless the planner is off"`
+	Name           string `env:"OPENAI_MODEL" doc:"the model; required in production, unless the planner is off; elsewhere gpt-4o when unset"`
+	BaseURL        string `env:"OPENAI_BASE_URL" envDefault:"https://api.openai.com/v1" doc:"the model's service; in production it has to be https"`
+	PlannerEnabled bool   `env:"PLANNER_ENABLED" envDefault:"true" doc:"false turns the planner off"`
+}
+
+// developmentModel is used where none is named, outside production.
+const developmentModel = "gpt-4o"
+
+func (m *Model) check(e Environment) (faults []error) {
+	switch {
+	case e != Production:
+		if m.Name == "" {
+			m.Name = developmentModel
+		}
+	case m.PlannerEnabled:
+		if m.Name == "" {
+			faults = append(faults, errors.New("OPENAI_MODEL: is required in production"))
+		}
+		if !m.Key.IsSet() {
+			faults = append(faults, errors.New("OPENAI_API_KEY: is required in production"))
+		}
+	}
+	u, err := url.Parse(m.BaseURL)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		faults = append(faults, errors.New("OPENAI_BASE_URL: is not scheme://host[:port][/path]"))
+	case e == Production && u.Scheme != "https":
+		faults = append(faults, errors.New("OPENAI_BASE_URL: has to be https in production"))
+	}
+	return faults
+}
+
+// The days on which OpenAI shuts models down, or did. A name that always means the newest of its kind is here with the
+// last one of the kind.
+var (
+	firstEnd  = time.Date(2026, time.October, 23, 0, 0, 0, 0, time.UTC)
+	secondEnd = time.Date(2026, time.December, 11, 0, 0, 0, 0, time.UTC)
+	thirdEnd  = time.Date(2027, time.January, 14, 0, 0, 0, 0, time.UTC)
+
+	modelEnds = map[string]time.Time{
+		"gpt-4.1-nano":            firstEnd,
+		"gpt-4.1-nano-2025-04-14": firstEnd,
+		"gpt-4o-2024-05-13":       firstEnd,
+		"o1":                      firstEnd,
+		"o3-mini":                 firstEnd,
+		"o4-mini":                 firstEnd,
+		"gpt-5":                   secondEnd,
+		"gpt-5-mini":              secondEnd,
+		"gpt-5-nano":              secondEnd,
+		"gpt-4o":                  thirdEnd,
+		"gpt-4o-2024-08-06":       thirdEnd,
+		"gpt-4o-2024-11-20":       thirdEnd,
+		"gpt-4o-mini":             thirdEnd,
+		"gpt-4o-mini-2024-07-18":  thirdEnd,
+		"gpt-4.1":                 thirdEnd,
+		"gpt-4.1-2025-04-14":      thirdEnd,
+		"gpt-4.1-mini":            thirdEnd,
+		"gpt-4.1-mini-2025-04-14": thirdEnd,
+	}
+)
+
+// End returns the day from which the model is no longer served, and whether that day has come. It knows what was
+// announced by November 2026; the end is zero for a model of which nothing was.
+func (m *Model) End(now time.Time) (end time.Time, past bool) {
+	end, known := modelEnds[m.Name]
+	return end, known && !now.Before(end)
+}
+
+// Warning is a sentence for the log of a start with a model whose end is known, and empty for any other.
+func (m *Model) Warning(now time.Time) string {
+	switch end, past := m.End(now); {
+	case past:
+		return "OPENAI_MODEL: the model was to be shut down on " + end.Format(time.DateOnly) + ": the planner may not answer"
+	case !end.IsZero():
+		return "OPENAI_MODEL: the model is to be shut down on " + end.Format(time.DateOnly) + ": another one has to be chosen by then"
+	}
+	return ""
+}
