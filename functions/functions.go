@@ -6,22 +6,32 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/liftlog/liftlog-api/functions/ai"
 	"github.com/liftlog/liftlog-api/functions/feed"
 	"github.com/liftlog/liftlog-api/functions/inbox"
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/functions/share"
 	"github.com/liftlog/liftlog-api/functions/user"
 	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/purchase"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 // Deps are what endpoints are made of. A function's own process fills in what its manifest entry asks for.
 type Deps struct {
-	DB       *pgxpool.Pool     // the users' database
-	Streams  *postgres.Streams // long answers from DB
-	Verifier *auth.Verifier    // passwords
-	MaxInbox int               // messages in one inbox
+	DB          *pgxpool.Pool     // the users' database
+	RateLimitDB *pgxpool.Pool     // the rate limits' database
+	Streams     *postgres.Streams // long answers from DB
+	Verifier    *auth.Verifier    // passwords
+	MaxInbox    int               // messages in one inbox
+	Purchases   *purchase.Verifier
+	Limiter     *ratelimit.Limiter
+	Limits      config.Limits
+	Planner     *planner.Planner
 }
 
 // endpoints is the Go half of the manifest; a test holds the two to each other.
@@ -48,6 +58,9 @@ var endpoints = map[string]func(Deps) web.Endpoint{
 
 	"CreateSharedItem": func(d Deps) web.Endpoint { return web.Call(shares(d).Create) },
 	"GetSharedItem":    func(d Deps) web.Endpoint { return web.Call(shares(d).Get) },
+
+	"PlanWorkout": func(d Deps) web.Endpoint { return web.CallAs(d.Purchases.Authorize, planners(d).Workout) },
+	"PlanSession": func(d Deps) web.Endpoint { return web.CallAs(d.Purchases.Authorize, planners(d).Session) },
 }
 
 func users(d Deps) *user.Handlers {
@@ -63,6 +76,10 @@ func inboxes(d Deps) *inbox.Handlers {
 }
 
 func shares(d Deps) *share.Handlers { return &share.Handlers{DB: d.DB, Verifier: d.Verifier} }
+
+func planners(d Deps) *ai.Handlers {
+	return &ai.Handlers{Planner: d.Planner, Limiter: d.Limiter, WebPerDay: d.Limits.WebPerDay, MobilePerDay: d.Limits.MobilePerDay}
+}
 
 //go:embed routes.json
 var routes []byte

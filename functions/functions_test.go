@@ -22,8 +22,13 @@ import (
 
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/planner/openai"
+	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/purchase"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -49,10 +54,21 @@ func newDeps(tb testing.TB, options postgres.Options) Deps {
 	tb.Helper()
 	var keys config.KeyRing
 	require.NoError(tb, keys.UnmarshalText([]byte(testKey)))
+	db := pgtest.Pool(tb, options)
+	model, err := plannertest.Start(plannertest.WithPace(0, 1<<20))
+	require.NoError(tb, err)
+	tb.Cleanup(model.Close)
 	return Deps{
-		DB: pgtest.Pool(tb, options), Streams: postgres.NewStreams(options.MaxConns), Verifier: auth.New(keys), MaxInbox: maxInbox,
+		DB: db, RateLimitDB: db, Streams: postgres.NewStreams(options.MaxConns), Verifier: auth.New(keys), MaxInbox: maxInbox,
+		Purchases: purchase.New(config.Purchases{WebKey: config.NewSecret(webKey)}, db, slog.New(slog.DiscardHandler)),
+		Limiter:   ratelimit.New(ratelimit.Options{DB: db, CallsPerDay: 1000}),
+		Limits:    config.Limits{WebPerDay: 3, MobilePerDay: 1},
+		Planner:   planner.New(openai.New(config.Model{Name: "gpt-4o", BaseURL: model.URL()})),
 	}
 }
+
+// webKey proves in tests that a caller paid.
+const webKey = "key-of-the-web"
 
 func newHandler(tb testing.TB, options postgres.Options) http.Handler {
 	tb.Helper()
@@ -71,6 +87,7 @@ func newRequest(tb testing.TB, method, path, body string) *http.Request {
 	if method == http.MethodPost || method == http.MethodPut {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	r.Header.Set("Authorization", "Web "+webKey)
 	return r
 }
 
@@ -153,13 +170,14 @@ func TestRoundTrips(t *testing.T) {
 		step("get messages", "POST", "/v2/inbox", user.login("userId")+"}")
 		step("share", "POST", "/v2/shareditem", user.login("userId")+
 			`,"encryptedPayload":{"encryptedPayload":"QQ==","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`)
+		step("plan", "POST", "/v2/ai/workout", goodWorkout)
 		step("delete", "POST", "/v2/user/delete", user.login("id")+"}")
 		return trips
 	}
 	play() // a connection prepares each statement once
 	assert.Equal(t, map[string]int{
 		"create": 1, "get by id": 1, "get by lookup": 1, "get many": 1, "put": 2, "put without a tag": 3, "delete": 2,
-		"put event": 2, "put follow secret": 2, "get events": 1, "delete follow secret": 2, "put message": 1, "get messages": 2, "share": 2,
+		"put event": 2, "put follow secret": 2, "get events": 1, "delete follow secret": 2, "put message": 1, "get messages": 2, "share": 2, "plan": 1,
 	}, play())
 }
 
@@ -176,7 +194,10 @@ func TestWalls(t *testing.T) {
 		{"./shared/apierr", true, []string{"net/http"}},
 		{"./shared/user", false, []string{"net/http"}},
 		{"./functions/manifest", true, []string{module + "functions/user", module + "shared"}},
-		{"./functions/cmd/server", true, []string{module + "shared/postgres/pgtest", "testing", "github.com/pressly/goose"}},
+		{"./shared/planner", true, []string{"net/http"}},
+		{"./functions/cmd/server", true, []string{
+			module + "shared/postgres/pgtest", module + "shared/planner/plannertest", module + "shared/purchase/purchasetest", "testing", "github.com/pressly/goose",
+		}},
 		{"./jobs/...", true, []string{module + "shared/postgres/pgtest", "testing"}},
 	} {
 		for _, imported := range imports(t, wall.packages, wall.deep) {

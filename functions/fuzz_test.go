@@ -28,7 +28,8 @@ func FuzzBodies(f *testing.F) {
 			user.login("userId") + `,"eventId":"0e000000-0000-4000-8000-000000000001","encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"0001-01-01T00:00:01Z"}`,
 			`{"toUserId":"` + user.ID.String() + `","encryptedMessage":["QQ==",null]}`,
 			user.login("userId") + `,"encryptedPayload":{"encryptedPayload":"","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`, `{"id":1e999}`,
-			`{"password":"\u0000","id":"0e000000-0000-4000-8000-000000000001"}`, `{"ids":[[[[[[[[]]]]]]]]}`, `{"encryptionIV":"QQ= ="}`,
+			`{"password":"\u0000","id":"0e000000-0000-4000-8000-000000000001"}`, `{"ids":[[[[[[[[]]]]]]]]}`, `{"encryptionIV":"QQ= ="}`, goodWorkout,
+			`{"attributes":{"areasToWorkout":["Arms"],"volume":1e1,"exerciseToKilograms":{"x":1e300,"":-0},"additionalInfo":"\ud83d"}}`,
 		} {
 			f.Add(uint8(i), body)
 		}

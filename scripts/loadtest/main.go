@@ -57,7 +57,7 @@ type bench struct {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 3 {
-		return errors.New("usage: loadtest SERVER CLEANUP users|feed [flags]")
+		return errors.New("usage: loadtest SERVER CLEANUP users|feed|planner [flags]")
 	}
 	b := &bench{server: args[0], cleanup: args[1]}
 	switch what := args[2]; what {
@@ -65,8 +65,10 @@ func run(ctx context.Context, args []string) error {
 		return b.on(ctx, "", b.size, b.start, b.throughput, b.batch)
 	case "feed":
 		return runFeed(ctx, b, args[3:])
+	case "planner":
+		return b.on(ctx, "", b.planner)
 	default:
-		return fmt.Errorf("nothing is called %s: there are users and feed", what)
+		return fmt.Errorf("nothing is called %s: there are users, feed and planner", what)
 	}
 }
 
@@ -117,7 +119,8 @@ type process struct {
 	ready time.Duration
 }
 
-func (b *bench) serve(ctx context.Context, target string) (*process, error) {
+// serve starts the function with more of an environment than every one needs, and waits until it is ready.
+func (b *bench) serve(ctx context.Context, target string, environ ...string) (*process, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -126,9 +129,8 @@ func (b *bench) serve(ctx context.Context, target string) (*process, error) {
 	_ = listener.Close()
 	_, port, _ := net.SplitHostPort(address)
 	p := &process{cmd: exec.CommandContext(ctx, b.server), base: "http://" + address} //nolint:gosec // the program to measure
-	p.cmd.Env = []string{
-		"FUNCTION_TARGET=" + target, "PORT=" + port, "DATABASE_URL=" + b.url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=",
-	}
+	p.cmd.Env = append(environ,
+		"FUNCTION_TARGET="+target, "PORT="+port, "DATABASE_URL="+b.url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=")
 	began := time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

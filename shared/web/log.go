@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/liftlog/liftlog-api/shared/logging"
 )
 
 // Event is what a request's log line may hold. There is no room in it for anything that a caller sent but an id of
@@ -17,6 +19,7 @@ import (
 type Event struct {
 	RequestID string
 
+	model logging.ModelUse
 	err   error
 	stack []byte
 }
@@ -47,6 +50,7 @@ func (s *Service) log(r *http.Request, e *Event, w *responseRecorder, took time.
 			slog.String("protocol", r.Proto),
 		),
 		slog.String("requestId", e.RequestID),
+		slog.Any("model", &e.model), // nothing where no model was asked
 	}
 	if name, ok := traceName(r, s.Project); ok {
 		attrs = append(attrs, slog.String("logging.googleapis.com/trace", name))

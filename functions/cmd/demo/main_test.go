@@ -27,10 +27,11 @@ func serve(t *testing.T, url string) *httptest.Server {
 	c := functions.ConfigFor(routes...)
 	environ := []string{"DATABASE_URL=" + url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="}
 	require.NoError(t, config.Load(t.Context(), environ, c))
-	deps, gate, closeAll, err := functions.Open(t.Context(), c, "test", 8)
+	log := slog.New(slog.DiscardHandler)
+	deps, gate, closeAll, err := functions.Open(t.Context(), c, routes, "test", 8, log)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
-	service := web.Service{Log: slog.New(slog.DiscardHandler), Ready: gate.Ready}
+	service := web.Service{Log: log, Ready: gate.Ready}
 	server := httptest.NewServer(service.All(functions.MountAll(routes, deps)))
 	t.Cleanup(server.Close)
 	return server

@@ -29,7 +29,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/cleanup"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
-	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/web"
@@ -105,6 +105,11 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	if ownURL != "" {
 		environ = append(environ, "DATABASE_URL="+ownURL)
 	}
+	environ, stopModel, err := startModel(environ, output) //nolint:contextcheck // it lives until it is stopped
+	if err != nil {
+		return err
+	}
+	defer stopModel()
 	routes := functions.Manifest()
 	c := functions.ConfigFor(routes...)
 	if err := config.Load(ctx, environ, c); err != nil {
@@ -117,7 +122,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 			return err
 		}
 	}
-	deps, gate, closeAll, err := functions.Open(ctx, c, "emulator", maxConns)
+	deps, gate, closeAll, err := functions.Open(ctx, c, routes, "emulator", maxConns, log)
 	if err != nil {
 		return err
 	}
@@ -126,12 +131,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	mux := http.NewServeMux()
 	mux.Handle("/", service.All(functions.MountAll(routes, deps)))
 	if local {
-		rateLimit, err := postgres.Open(ctx, postgres.Options{URL: c.Database.RateLimitURL.Reveal(), Application: "emulator", MaxConns: 1})
-		if err != nil {
-			return err
-		}
-		defer rateLimit.Close()
-		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: rateLimit}, log}
+		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
 		mux.Handle("POST "+cleanupPath, cleaner)
 		go cleaner.everyHour(ctx)
 	}
@@ -160,10 +160,31 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	return nil
 }
 
+// startModel starts a stand-in for the model's service unless the environment has a key for one or names another, and
+// returns the environment with its address.
+func startModel(environ []string, output io.Writer) (with []string, stop func(), err error) {
+	if isSet(environ, "OPENAI_API_KEY") || isSet(environ, "OPENAI_BASE_URL") {
+		return environ, func() {}, nil
+	}
+	server, err := plannertest.Start(plannertest.WithNote("A sample: no model has made this plan, because OPENAI_API_KEY is not set. "))
+	if err != nil {
+		return nil, nil, err
+	}
+	_, _ = fmt.Fprintln(output, "OPENAI_API_KEY is not set: the planner answers with samples.")
+	return append(environ, "OPENAI_BASE_URL="+server.URL()), server.Close, nil
+}
+
+// isSet reports whether the environment gives the variable a value.
+func isSet(environ []string, variable string) bool {
+	return slices.ContainsFunc(environ, func(entry string) bool {
+		name, value, _ := strings.Cut(entry, "=")
+		return name == variable && value != ""
+	})
+}
+
 // startDatabase starts a PostgreSQL of the emulator's own unless the environment names one, and returns its URL.
 func startDatabase(ctx context.Context, o options, environ []string) (url string, stop func() error, err error) {
-	given := func(entry string) bool { return strings.HasPrefix(entry, "DATABASE_URL=") && entry != "DATABASE_URL=" }
-	if slices.ContainsFunc(environ, given) {
+	if isSet(environ, "DATABASE_URL") {
 		return "", func() error { return nil }, nil
 	}
 	dir := ""

@@ -14,6 +14,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
@@ -32,11 +33,15 @@ func handlerOn(t *testing.T, url string) http.Handler {
 	t.Helper()
 	routes := functions.Manifest()
 	c := functions.ConfigFor(routes...)
-	require.NoError(t, config.Load(t.Context(), append([]string{"DATABASE_URL=" + url}, defaults...), c))
-	deps, gate, closeAll, err := functions.Open(t.Context(), c, "test", maxConns)
+	log := slog.New(slog.DiscardHandler)
+	model, err := plannertest.Start()
+	require.NoError(t, err)
+	t.Cleanup(model.Close)
+	require.NoError(t, config.Load(t.Context(), append([]string{"DATABASE_URL=" + url, "OPENAI_BASE_URL=" + model.URL()}, defaults...), c))
+	deps, gate, closeAll, err := functions.Open(t.Context(), c, routes, "test", maxConns, log)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
-	service := web.Service{Log: slog.New(slog.DiscardHandler), Ready: gate.Ready}
+	service := web.Service{Log: log, Ready: gate.Ready}
 	return service.All(functions.MountAll(routes, deps))
 }
 

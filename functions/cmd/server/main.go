@@ -22,6 +22,7 @@ import (
 	framework "github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
 	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/web"
@@ -58,7 +59,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	slog.SetDefault(log)
 	// The collector works harder before the platform ends the instance for its memory.
 	debug.SetMemoryLimit(route.MemoryBytes() / 10 * 8)
-	deps, gate, closeAll, err := functions.Open(ctx, c, route.Function, route.Pool)
+	deps, gate, closeAll, err := functions.Open(ctx, c, manifest.Manifest{route}, route.Function, route.Pool, log)
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func TestV1sDatabaseIsOnlyAddedTo(t *testing.T) {
 
 	report := check(t, user, rateLimit)
 	assert.Empty(t, report.Obstacles)
-	assert.Len(t, report.Pending, 7)
+	assert.Len(t, report.Pending, 8)
 	require.NoError(t, up(t, user, rateLimit))
 
 	assert.Equal(t, wantCatalog, list(t, user, catalogV1))

@@ -1,0 +1,130 @@
+// Package ai holds the endpoints of the planner: one file each.
+package ai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/purchase"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
+)
+
+// Handlers are the endpoints' functions with what they need.
+type Handlers struct {
+	Planner *planner.Planner
+	Limiter *ratelimit.Limiter
+
+	WebPerDay, MobilePerDay int // plans and sessions of one buyer in any 24 hours
+}
+
+// limited makes one plan or session within the buyer's limit. What the model never answered was not asked.
+func limited[T any](ctx context.Context, h *Handlers, buyer purchase.Buyer, work func() (T, error)) (result T, err error) {
+	limit := h.MobilePerDay
+	if buyer.Store == purchase.Web {
+		limit = h.WebPerDay
+	}
+	giveBack, err := h.Limiter.Take(ctx, ratelimit.PlanKey(buyer.Subject), limit)
+	if err != nil {
+		return result, err
+	}
+	result, err = work()
+	if apierr.KindOf(err) == apierr.Unavailable || errors.Is(err, context.DeadlineExceeded) {
+		giveBack(ctx)
+	}
+	return result, err
+}
+
+// SessionResponse is one session on the wire.
+type SessionResponse struct {
+	Name      string     `json:"name"`
+	Exercises []Exercise `json:"exercises"`
+	Notes     string     `json:"notes"`
+}
+
+// Exercise is one of a session's.
+type Exercise struct {
+	Name                    string  `json:"name"`
+	Sets                    int     `json:"sets"`
+	RepsPerSet              int     `json:"repsPerSet"`
+	WeightIncreaseOnSuccess float64 `json:"weightIncreaseOnSuccess"`
+	RestBetweenSets         Rest    `json:"restBetweenSets"`
+	SupersetWithNext        bool    `json:"supersetWithNext"`
+	Notes                   string  `json:"notes"`
+	Link                    string  `json:"link"`
+}
+
+// Rest holds times in the form d.hh:mm:ss: with milliseconds behind it where there are any.
+type Rest struct {
+	MinRest     string `json:"minRest"`
+	MaxRest     string `json:"maxRest"`
+	FailureRest string `json:"failureRest"`
+}
+
+// toWire leaves an exercise's notes empty, as v1 did.
+func toWire(s planner.Session) SessionResponse {
+	session := SessionResponse{Name: s.Name, Exercises: make([]Exercise, len(s.Exercises)), Notes: s.Description}
+	for i, e := range s.Exercises {
+		session.Exercises[i] = Exercise{
+			Name: e.Name, Sets: e.Sets, RepsPerSet: e.RepsPerSet, WeightIncreaseOnSuccess: e.WeightIncreaseOnSuccess,
+			RestBetweenSets: Rest{restTime(e.Rest.Min), restTime(e.Rest.Max), restTime(e.Rest.Failure)},
+		}
+	}
+	return session
+}
+
+func restTime(d time.Duration) string {
+	const day = 24 * time.Hour
+	text := fmt.Sprintf("%d.%02d:%02d:%02d:", d/day, d%day/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second)
+	if ms := d % time.Second / time.Millisecond; ms > 0 {
+		text += fmt.Sprintf("%03d", ms)
+	}
+	return text
+}
+
+func unit(imperial bool) planner.Unit {
+	if imperial {
+		return planner.Pounds
+	}
+	return planner.Kilograms
+}
+
+// lengths checks a list of texts: its own length, and that of each.
+func lengths(faults *apierr.Faults, field string, texts []string, maxTexts, minLength, maxLength int) {
+	faults.Check(texts != nil, field, "A list is required.")
+	faults.Check(texts == nil || len(texts) >= 1 && len(texts) <= maxTexts, field, "There are too few or too many.")
+	for i, text := range texts[:min(len(texts), maxTexts)] {
+		n := apierr.Length(text)
+		faults.Check(n >= minLength && n <= maxLength, fmt.Sprintf("%s[%d]", field, i), "The text is too short or too long.")
+	}
+}
+
+// readName reads one of the names in any case, or its number, as v1 read an enumeration.
+func readName(dec *jsontext.Decoder, names []string) (string, error) {
+	token, err := dec.ReadToken()
+	if err != nil {
+		return "", err
+	}
+	switch token.Kind() {
+	case '"':
+		for _, name := range names {
+			if strings.EqualFold(name, token.String()) {
+				return name, nil
+			}
+		}
+	case '0':
+		for i, name := range names {
+			if token.String() == strconv.Itoa(i) {
+				return name, nil
+			}
+		}
+	}
+	return "", errors.New("not one of the names")
+}

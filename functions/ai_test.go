@@ -1,0 +1,146 @@
+package functions
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/planner/openai"
+	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
+)
+
+const goodWorkout = `{"attributes":{"gender":"Male","weightRange":"70-80","age":30,"daysPerWeek":3,"goals":["Build muscle"],` +
+	`"experience":"Beginner","useImperialUnits":false,"additionalInfo":"none"}}`
+
+// newPlanner serves everything on a model that a test steers.
+func newPlanner(t *testing.T) (http.Handler, Deps, *plannertest.Server) {
+	t.Helper()
+	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 4})
+	model, err := plannertest.Start(plannertest.WithPace(0, 1<<20))
+	require.NoError(t, err)
+	t.Cleanup(model.Close)
+	quick := openai.DefaultLimits
+	quick.Pause = time.Millisecond
+	deps.Planner = planner.New(openai.New(config.Model{Name: "gpt-4o", BaseURL: model.URL()}, openai.WithLimits(quick)))
+	return handlerOf(deps), deps, model
+}
+
+// counted is how many requests the web's key has spent.
+func counted(t *testing.T, deps Deps) (n int) {
+	t.Helper()
+	require.NoError(t, deps.DB.QueryRow(t.Context(), `SELECT coalesce((SELECT cardinality(requests) FROM rate_limit_consumptions WHERE key = $1), 0)`,
+		string(ratelimit.PlanKey(webKey))).Scan(&n))
+	return n
+}
+
+func TestThePlannerChecksTokenThenBodyThenLimit(t *testing.T) {
+	t.Parallel()
+	handler, deps, model := newPlanner(t)
+	send := func(authorization, body string) (status int, retryAfter string) {
+		r := newRequest(t, http.MethodPost, "/v2/ai/workout", body)
+		r.Header.Set("Authorization", authorization)
+		w := serve(handler, r)
+		return w.Code, w.Header().Get("Retry-After")
+	}
+	status, _ := send("Web wrong", "{")
+	assert.Equal(t, http.StatusUnauthorized, status)
+	status, _ = send("Web "+webKey, "{}")
+	assert.Equal(t, http.StatusBadRequest, status)
+	assert.Zero(t, counted(t, deps), "neither has cost a request")
+	for range deps.Limits.WebPerDay {
+		status, _ = send("Web "+webKey, goodWorkout)
+		assert.Equal(t, http.StatusOK, status)
+	}
+	status, retryAfter := send("Bearer Web "+webKey, goodWorkout)
+	assert.Equal(t, http.StatusTooManyRequests, status)
+	at, err := http.ParseTime(retryAfter)
+	require.NoError(t, err)
+	assert.WithinDuration(t, time.Now().Add(24*time.Hour), at, time.Minute)
+	status, _ = send("Web "+webKey, "{}")
+	assert.Equal(t, http.StatusBadRequest, status, "the body comes before the limit")
+	assert.Equal(t, deps.Limits.WebPerDay, model.Count())
+}
+
+func TestOnlyWhatTheModelAnsweredIsSpent(t *testing.T) {
+	t.Parallel()
+	handler, deps, model := newPlanner(t)
+	away := plannertest.Reply{Status: http.StatusInternalServerError}
+	model.Script(away, away, away)
+	w := call(t, handler, http.MethodPost, "/v2/ai/workout", goodWorkout)
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.NotEmpty(t, w.Header().Get("Retry-After"))
+	assert.Zero(t, counted(t, deps), "it never answered")
+
+	model.Script(plannertest.Reply{Refusal: "No."})
+	w = call(t, handler, http.MethodPost, "/v2/ai/workout", goodWorkout)
+	assert.Equal(t, http.StatusBadGateway, w.Code)
+	assert.Equal(t, "application/problem+json; charset=utf-8", w.Header().Get("Content-Type"))
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &problem))
+	assert.NotEmpty(t, problem.Detail, "the app may show it")
+	assert.Equal(t, 1, counted(t, deps))
+
+	model.Script(plannertest.Reply{End: plannertest.Silent})
+	ctx, hangUp := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, hangUp)
+	serve(handler, newRequest(t, http.MethodPost, "/v2/ai/session",
+		`{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{},"useImperialUnits":false,"additionalInfo":""}}`).WithContext(ctx))
+	assert.Equal(t, 2, counted(t, deps), "who hangs up has spent it")
+	require.Eventually(t, func() bool { return model.Active() == 0 }, 5*time.Second, time.Millisecond, "and nobody waits for the model any more")
+}
+
+func TestThePlannerCanBeSwitchedOff(t *testing.T) {
+	t.Parallel()
+	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2})
+	deps.Limiter = ratelimit.New(ratelimit.Options{Closed: true})
+	w := call(t, handlerOf(deps), http.MethodPost, "/v2/ai/workout", goodWorkout)
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.Contains(t, w.Body.String(), "The planner is switched off for now.")
+}
+
+func TestThePlannersBounds(t *testing.T) {
+	t.Parallel()
+	handler, _, model := newPlanner(t)
+	workout := func(from, to string) string { return strings.Replace(goodWorkout, from, to, 1) }
+	session := func(members string) string {
+		return `{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{}` + members + `}}`
+	}
+	for body, field := range map[string]string{
+		workout(`"none"`, `"`+strings.Repeat("x", 2001)+`"`):           "attributes.additionalInfo",
+		workout(`"70-80"`, `"70-80 and some more characters"`):         "attributes.weightRange",
+		workout(`"Beginner"`, `4`):                                     "attributes.experience",
+		workout(`"Male"`, `null`):                                      "attributes.gender",
+		workout(`30`, `30.5`):                                          "attributes.age",
+		workout(`["Build muscle"]`, `["`+strings.Repeat("x", 31)+`"]`): "attributes.goals[0]",
+		workout(`["Build muscle"]`, `"x"`):                             "attributes.goals",
+	} {
+		w := call(t, handler, http.MethodPost, "/v2/ai/workout", body)
+		assert.Equal(t, http.StatusBadRequest, w.Code, body)
+		assert.Contains(t, w.Body.String(), `"`+field+`"`)
+	}
+	for body, field := range map[string]string{
+		session(`,"exerciseToKilograms":{"` + strings.Repeat("x", 50) + `":1}`): "attributes.exerciseToKilograms",
+		session(`,"exerciseToKilograms":{"x":"1"}`):                             "attributes.exerciseToKilograms",
+		session(`,"exerciseToKilograms":{"x":1e999}`):                           "attributes.exerciseToKilograms",
+		session(`,"areasToWorkout":[]`):                                         "attributes.areasToWorkout",
+		session(`,"volume":"50"`):                                               "attributes.volume",
+	} {
+		w := call(t, handler, http.MethodPost, "/v2/ai/session", body)
+		assert.Equal(t, http.StatusBadRequest, w.Code, body)
+		assert.Contains(t, w.Body.String(), `"`+field+`"`)
+	}
+	assert.Zero(t, model.Count(), "the model was not asked")
+}
