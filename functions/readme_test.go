@@ -15,7 +15,8 @@ func TestTheReadmeListsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
-	for _, v := range config.Describe(ConfigFor(Manifest()...)) {
+	chat := struct{ Chat config.Chat }{}
+	for _, v := range append(config.Describe(ConfigFor(Manifest()...)), config.Describe(&chat)...) {
 		row := fmt.Sprintf("| `%s` | %s", v.Name, v.Doc)
 		if v.Default != "" {
 			row += fmt.Sprintf(" (default `%s`)", v.Default)

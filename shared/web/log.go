@@ -1,10 +1,12 @@
 package web
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -105,6 +107,15 @@ type responseRecorder struct {
 
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack hands the connection over. Where nothing was answered yet, that is the answer.
+func (w *responseRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil && w.status == 0 {
+		w.status = http.StatusSwitchingProtocols
+	}
+	return conn, rw, err
+}
 
 func (w *responseRecorder) WriteHeader(status int) {
 	if w.status == 0 {

@@ -27,6 +27,10 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.detail }
 
+// Refusal is an error for an endpoint of [Raw] that is answered by this status, where no kind of [apierr.Error] says it. The
+// detail is shown to the caller.
+func Refusal(status int, detail string) error { return &statusError{status, detail} }
+
 // statusClientGone is what the log says of a caller who hung up; nobody is there to be told.
 const statusClientGone = 499
 

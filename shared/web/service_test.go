@@ -70,6 +70,28 @@ func setup(t *testing.T, service web.Service, fail error) (*httptest.Server, *lo
 		mount("GET", "/fail", 0, web.Act(func(context.Context, struct{}) error { return a.err })),
 		mount("GET", "/panic", 0, web.Act(func(context.Context, struct{}) error { panic("secret of a panic") })),
 		mount("GET", "/text", 0, web.Text("healthy")),
+		mount("GET", "/raw/{name}", 0, web.Raw(func(w http.ResponseWriter, r *http.Request) error {
+			if r.PathValue("name") == "refused" {
+				return web.Refusal(http.StatusConflict, "Somebody else is there.")
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"))
+				err = conn.Close()
+			}
+			return err
+		})),
+		mount("POST", "/as", maxBody, web.CallAs(
+			func(_ context.Context, authorization string) (string, error) {
+				if authorization == "" {
+					return "", &apierr.Error{Kind: apierr.Unauthenticated, Detail: "Who are you?"}
+				}
+				return authorization, nil
+			},
+			func(_ context.Context, caller string, r everyForm) (string, error) {
+				return caller + " says " + r.Name, nil
+			},
+		)),
 		mount("GET", "/stream/{name}", 0, web.Stream[named, string](stream)),
 		mount("GET", "/wait", 0, web.Act(func(ctx context.Context, _ struct{}) error {
 			<-ctx.Done()
@@ -346,6 +368,29 @@ func TestBodiesOfUnknownLengthAreBoundedToo(t *testing.T) {
 	defer func() { _ = response.Body.Close() }()
 	require.Zero(t, r.ContentLength, "the length is not known")
 	assert.Equal(t, http.StatusRequestEntityTooLarge, response.StatusCode)
+}
+
+func TestCallersAreKnownBeforeTheirBodiesAre(t *testing.T) {
+	t.Parallel()
+	server, _ := setup(t, web.Service{}, nil)
+	assert.Equal(t, http.StatusUnauthorized, send(t, server, "POST", "/as", "{").status)
+	assert.Equal(t, http.StatusBadRequest, send(t, server, "POST", "/as", "{", "Authorization", "Jo").status)
+	assert.Equal(t, `"Jo says hello"`, send(t, server, "POST", "/as", `{"encryptedName":"hello"}`, "Authorization", "Jo").body)
+}
+
+func TestRawEndpointsMayTakeTheConnection(t *testing.T) {
+	t.Parallel()
+	server, lines := setup(t, web.Service{Origins: []string{"https://app.example"}, Credentials: true}, nil)
+	refused := send(t, server, "GET", "/raw/refused", "", "Origin", "https://app.example")
+	assert.Equal(t, http.StatusConflict, refused.status)
+	assert.Equal(t, `{"title":"Conflict","status":409,"detail":"Somebody else is there."}`, refused.body)
+	assert.Equal(t, "true", refused.header.Get("Access-Control-Allow-Credentials"))
+	taken := send(t, server, "GET", "/raw/taken", "", "Connection", "upgrade", "Upgrade", "x", "Accept-Encoding", "gzip")
+	assert.Equal(t, http.StatusSwitchingProtocols, taken.status)
+	request, ok := lines.last(t)["httpRequest"].(map[string]any)
+	require.True(t, ok)
+	assert.InDelta(t, http.StatusSwitchingProtocols, request["status"], 0)
+	assert.Equal(t, "/raw/{name}", request["requestUrl"])
 }
 
 func TestStreams(t *testing.T) {
