@@ -198,6 +198,10 @@ func TestWalls(t *testing.T) {
 		{"./functions/cmd/server", true, []string{
 			module + "shared/postgres/pgtest", module + "shared/planner/plannertest", module + "shared/purchase/purchasetest", "testing", "github.com/pressly/goose",
 		}},
+		{"./chat-service/signalr", false, []string{"net", "net/http", "github.com/gorilla/websocket"}},
+		{"./chat-service", true, []string{
+			module + "functions", module + "shared/postgres/pgtest", module + "shared/planner/plannertest", module + "shared/purchase/purchasetest", "testing",
+		}},
 		{"./jobs/...", true, []string{module + "shared/postgres/pgtest", "testing"}},
 	} {
 		for _, imported := range imports(t, wall.packages, wall.deep) {

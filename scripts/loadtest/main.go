@@ -48,27 +48,29 @@ const (
 
 // bench is what is measured, and on what.
 type bench struct {
-	server   string // the programs
-	cleanup  string
+	server, cleanup, chatService string // the programs
+
 	database *pgtest.Server
 	url      string
 	conn     *pgx.Conn
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) < 3 {
-		return errors.New("usage: loadtest SERVER CLEANUP users|feed|planner [flags]")
+	if len(args) < 4 {
+		return errors.New("usage: loadtest SERVER CLEANUP CHAT-SERVICE users|feed|planner|chat [flags]")
 	}
-	b := &bench{server: args[0], cleanup: args[1]}
-	switch what := args[2]; what {
+	b := &bench{server: args[0], cleanup: args[1], chatService: args[2]}
+	switch what := args[3]; what {
 	case "users":
 		return b.on(ctx, "", b.size, b.start, b.throughput, b.batch)
 	case "feed":
-		return runFeed(ctx, b, args[3:])
+		return runFeed(ctx, b, args[4:])
 	case "planner":
 		return b.on(ctx, "", b.planner)
+	case "chat":
+		return b.on(ctx, "", b.chat)
 	default:
-		return fmt.Errorf("nothing is called %s: there are users, feed and planner", what)
+		return fmt.Errorf("nothing is called %s: there are users, feed, planner and chat", what)
 	}
 }
 
@@ -121,6 +123,11 @@ type process struct {
 
 // serve starts the function with more of an environment than every one needs, and waits until it is ready.
 func (b *bench) serve(ctx context.Context, target string, environ ...string) (*process, error) {
+	return b.launch(ctx, b.server, append(environ, "FUNCTION_TARGET="+target)...)
+}
+
+// launch starts the program and waits until it is ready.
+func (b *bench) launch(ctx context.Context, program string, environ ...string) (*process, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -128,9 +135,9 @@ func (b *bench) serve(ctx context.Context, target string, environ ...string) (*p
 	address := listener.Addr().String()
 	_ = listener.Close()
 	_, port, _ := net.SplitHostPort(address)
-	p := &process{cmd: exec.CommandContext(ctx, b.server), base: "http://" + address} //nolint:gosec // the program to measure
+	p := &process{cmd: exec.CommandContext(ctx, program), base: "http://" + address} //nolint:gosec // the program to measure
 	p.cmd.Env = append(environ,
-		"FUNCTION_TARGET="+target, "PORT="+port, "DATABASE_URL="+b.url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=")
+		"PORT="+port, "DATABASE_URL="+b.url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=")
 	began := time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/go-json-experiment/json"
 
@@ -19,14 +18,11 @@ const (
 	maxKeptBytes    = 128 << 10
 )
 
-// Conversation is a person's chat with the planner. Its methods may be called at once, but only one of Introduce and Send
-// at a time.
+// Conversation is a person's chat with the planner. Only one of its methods may be called at a time. To begin anew is to
+// take a new one: an answer under way stays in the one that it was asked in.
 type Conversation struct {
-	planner *Planner
-
-	mu       sync.Mutex
+	planner  *Planner
 	messages []Message // without the system prompt; the user's and the assistant's alternate
-	restarts int
 }
 
 // NewConversation returns one in which nothing was said.
@@ -47,7 +43,7 @@ func (c *Conversation) Introduce(ctx context.Context, locale string, yield func(
 // said so far stays in the conversation as the answer, and ctx's error is returned; after any other failure, an
 // [apierr.Error] whose detail is fit to be shown, the message is taken back.
 func (c *Conversation) Send(ctx context.Context, message string, yield func(Step) error) error {
-	request, restarts := c.begin(Message{User, message})
+	request := c.request(Message{User, message})
 	var r reader
 	var last Step
 	var fault, refused error // of the answer, and of yield
@@ -73,7 +69,7 @@ func (c *Conversation) Send(ctx context.Context, message string, yield func(Step
 	switch {
 	case ctx.Err() != nil:
 		if r.typed && (r.Plan != nil || r.Message != "") {
-			c.end(message, rewrite(r.Step), restarts)
+			c.keep(message, rewrite(r.Step))
 		}
 		return ctx.Err()
 	case fault != nil:
@@ -83,27 +79,21 @@ func (c *Conversation) Send(ctx context.Context, message string, yield func(Step
 	case err != nil:
 		return err
 	}
-	c.end(message, text, restarts)
+	c.keep(message, text)
 	return nil
 }
 
-// begin makes the request for an answer to the message.
-func (c *Conversation) begin(message Message) (r Request, restarts int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// request asks for an answer to the message.
+func (c *Conversation) request(message Message) Request {
 	messages := make([]Message, 0, len(c.messages)+2)
 	messages = append(messages, Message{System, string(read("prompts/chat.txt"))})
 	messages = append(messages, kept(c.messages, len(message.Text), 1)...)
-	return Request{append(messages, message), chatForm.Shape, answerTokens}, c.restarts
+	return Request{append(messages, message), chatForm.Shape, answerTokens}
 }
 
-// end keeps the message and its answer, unless the conversation has begun anew meanwhile.
-func (c *Conversation) end(message, answer string, restarts int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.restarts == restarts {
-		c.messages = kept(append(c.messages, Message{User, message}, Message{Assistant, answer}), 0, 0)
-	}
+// keep keeps the message and its answer.
+func (c *Conversation) keep(message, answer string) {
+	c.messages = kept(append(c.messages, Message{User, message}, Message{Assistant, answer}), 0, 0)
 }
 
 // kept is as much of the end of the messages as may be kept beside more bytes in more messages, turn by turn.
@@ -116,14 +106,6 @@ func kept(messages []Message, bytes, more int) []Message {
 		messages = messages[2:]
 	}
 	return messages
-}
-
-// Restart forgets what was said. An answer under way goes on, and does not enter the new conversation.
-func (c *Conversation) Restart() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.messages = nil
-	c.restarts++
 }
 
 // finish reads a whole answer.

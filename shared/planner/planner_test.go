@@ -145,7 +145,7 @@ func answered(text string) string {
 		`. This answer comes from the fake model and is long enough to need several pieces."}}`
 }
 
-func TestAConversationRemembersAndForgets(t *testing.T) {
+func TestAConversationRemembersAndANewOneDoesNot(t *testing.T) {
 	t.Parallel()
 	p, server := setup(t)
 	c := p.NewConversation()
@@ -157,8 +157,7 @@ func TestAConversationRemembersAndForgets(t *testing.T) {
 	_, err = talk(t.Context(), t, c, "two")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"user: one", answered("one"), "user: two"}, said(server))
-	c.Restart()
-	_, err = talk(t.Context(), t, c, "three")
+	_, err = talk(t.Context(), t, p.NewConversation(), "three")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"user: three"}, said(server))
 }
@@ -254,21 +253,4 @@ func TestAFailureTakesTheMessageBack(t *testing.T) {
 
 	unwanted := errors.New("unwanted")
 	assert.ErrorIs(t, c.Send(t.Context(), "lost", func(planner.Step) error { return unwanted }), unwanted)
-}
-
-func TestAnAnswerUnderWayDoesNotEnterTheNewConversation(t *testing.T) {
-	t.Parallel()
-	p, server := setup(t)
-	c := p.NewConversation()
-	restarted := false
-	require.NoError(t, c.Send(t.Context(), "old", func(planner.Step) error {
-		if !restarted {
-			c.Restart()
-		}
-		restarted = true
-		return nil
-	}))
-	_, err := talk(t.Context(), t, c, "new")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"user: new"}, said(server))
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/liftlog/liftlog-api/chat-service/hub"
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/cleanup"
@@ -48,6 +49,7 @@ func main() {
 // defaults let everything work together on a laptop. The keys protect nothing there.
 var defaults = []string{
 	"CREDENTIAL_KEY=1:bGlmdGxvZy1lbXVsYXRvci1jcmVkZW50aWFsLWtleS0=",
+	"CHAT_TOKEN_KEY=1:bGlmdGxvZy1lbXVsYXRvci1jaGF0LXRva2VuLWtleS0=",
 	"WEB_AUTH_API_KEY=test-web-auth-key-12345", // what development builds of the app send
 }
 
@@ -56,7 +58,7 @@ const (
 	maxConns       = 20
 	drainTimeout   = 8 * time.Second
 	headerTimeout  = 10 * time.Second
-	maxHeaderBytes = 32 << 10
+	maxHeaderBytes = 160 << 10 // an Apple receipt has to fit, escaped in a URL
 )
 
 type options struct{ ephemeral, migrate bool }
@@ -69,7 +71,8 @@ func parseFlags(args []string, output io.Writer) (o options, err error) {
 	flags.Usage = func() {
 		_, _ = fmt.Fprintf(output, "Serves every route on one port, with a PostgreSQL of its own unless DATABASE_URL names one.\n\n")
 		flags.PrintDefaults()
-		_, _ = fmt.Fprintf(output, "\nEnvironment, all of which has defaults here:\n%s", config.Usage(functions.ConfigFor(functions.Manifest()...)))
+		_, _ = fmt.Fprintf(output, "\nEnvironment, all of which has defaults here:\n%s%s",
+			config.Usage(functions.ConfigFor(functions.Manifest()...)), config.Usage(&chatSettings{}))
 	}
 	return o, flags.Parse(args)
 }
@@ -112,7 +115,8 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	defer stopModel()
 	routes := functions.Manifest()
 	c := functions.ConfigFor(routes...)
-	if err := config.Load(ctx, environ, c); err != nil {
+	var chat chatSettings
+	if err := errors.Join(config.Load(ctx, environ, c), config.Load(ctx, environ, &chat)); err != nil {
 		return err
 	}
 	log := logging.ForPeople(output, c.Service.LogLevel)
@@ -127,9 +131,10 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 		return err
 	}
 	defer closeAll()
-	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Project: c.Service.Project, Ready: gate.Ready}
+	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: gate.Ready}
+	chats := newHub(deps, chat.Chat, log)
 	mux := http.NewServeMux()
-	mux.Handle("/", service.All(functions.MountAll(routes, deps)))
+	mux.Handle("/", service.All(append(functions.MountAll(routes, deps), chats.Mounts()...)))
 	if local {
 		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
 		mux.Handle("POST "+cleanupPath, cleaner)
@@ -154,10 +159,26 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	log.InfoContext(ctx, "stopping")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
+	chats.Drain(ctx)
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("stop: %w", err), server.Close())
 	}
 	return nil
+}
+
+// chatSettings are what the chat reads of the environment beside what functions do.
+type chatSettings struct{ Chat config.Chat }
+
+// newHub makes the chat of what the functions have.
+func newHub(deps functions.Deps, c config.Chat, log *slog.Logger) *hub.Hub {
+	return hub.New(hub.Options{
+		Authorize:       hub.Buyers(deps.Purchases),
+		Take:            hub.Limited(deps.Limiter, deps.Limits.ChatPerDay),
+		NewConversation: hub.Conversations(deps.Planner),
+		Keys:            c.TokenKeys,
+		MaxConnections:  c.MaxConnections,
+		Log:             log,
+	})
 }
 
 // startModel starts a stand-in for the model's service unless the environment has a key for one or names another, and
@@ -166,7 +187,7 @@ func startModel(environ []string, output io.Writer) (with []string, stop func(),
 	if isSet(environ, "OPENAI_API_KEY") || isSet(environ, "OPENAI_BASE_URL") {
 		return environ, func() {}, nil
 	}
-	server, err := plannertest.Start(plannertest.WithNote("A sample: no model has made this plan, because OPENAI_API_KEY is not set. "))
+	server, err := plannertest.Start(plannertest.WithNote("A sample: no model has made this plan, because OPENAI_API_KEY is not set."))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -260,6 +281,7 @@ func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr, l
 	for _, r := range routes {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Method, r.Path, r.Function, r.Summary)
 	}
+	_, _ = fmt.Fprintf(table, "GET\t%s\tchat-service\tTalk with the planner, by SignalR over a WebSocket: scripts/chat does.\n", hub.Path)
 	if local {
 		_, _ = fmt.Fprintf(table, "POST\t%s\tjobs/cleanup\tRemove what has had its time, as happens every hour.\n", cleanupPath)
 	}

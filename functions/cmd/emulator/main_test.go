@@ -37,12 +37,15 @@ func handlerOn(t *testing.T, url string) http.Handler {
 	model, err := plannertest.Start()
 	require.NoError(t, err)
 	t.Cleanup(model.Close)
-	require.NoError(t, config.Load(t.Context(), append([]string{"DATABASE_URL=" + url, "OPENAI_BASE_URL=" + model.URL()}, defaults...), c))
+	environ := append([]string{"DATABASE_URL=" + url, "OPENAI_BASE_URL=" + model.URL()}, defaults...)
+	require.NoError(t, config.Load(t.Context(), environ, c))
+	var chat chatSettings
+	require.NoError(t, config.Load(t.Context(), environ, &chat))
 	deps, gate, closeAll, err := functions.Open(t.Context(), c, routes, "test", maxConns, log)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
 	service := web.Service{Log: log, Ready: gate.Ready}
-	return service.All(functions.MountAll(routes, deps))
+	return service.All(append(functions.MountAll(routes, deps), newHub(deps, chat.Chat, log).Mounts()...))
 }
 
 func get(t *testing.T, handler http.Handler, path string) *httptest.ResponseRecorder {

@@ -1,0 +1,185 @@
+package hub
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/liftlog/liftlog-api/chat-service/session"
+	"github.com/liftlog/liftlog-api/chat-service/signalr"
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+const (
+	// Path is where the hub is.
+	Path = "/ai-chat"
+	// requestTimeout bounds negotiation and upgrade, in which a store may be asked about a purchase.
+	requestTimeout = 20 * time.Second
+)
+
+// Mounts are the hub's endpoints. Everything but websockets is refused with words that say so.
+func (h *Hub) Mounts() []web.Mount {
+	mount := func(method, path string, serve func(http.ResponseWriter, *http.Request, Caller) error) web.Mount {
+		return web.Mount{Route: web.Route{Method: method, Path: path, Timeout: requestTimeout}, Endpoint: web.Raw(h.authorized(serve))}
+	}
+	return []web.Mount{
+		mount(http.MethodPost, Path+"/negotiate", h.negotiate),
+		mount(http.MethodGet, Path, h.connect),
+		mount(http.MethodPost, Path, h.refuse),
+		mount(http.MethodDelete, Path, h.refuse),
+	}
+}
+
+// authorized asks who the caller is before anything else is looked at. Browsers cannot send headers with a websocket, and
+// have the client put the token into the query.
+func (h *Hub) authorized(serve func(http.ResponseWriter, *http.Request, Caller) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		authorization := r.Header.Get("Authorization")
+		if authorization == "" {
+			authorization = r.URL.Query().Get("access_token")
+		}
+		caller, err := h.o.Authorize(r.Context(), authorization)
+		if err != nil {
+			return err
+		}
+		return serve(w, r, caller)
+	}
+}
+
+func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) error {
+	h.mu.Lock()
+	err := h.admit(caller)
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	version, asked := "", false
+	for name, values := range r.URL.Query() {
+		if strings.EqualFold(name, "negotiateVersion") {
+			version, asked = values[0], true
+		}
+	}
+	answer, err := signalr.Negotiate(version, asked, h.tokens.New(caller.ID, time.Now()))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer) // a caller who has gone is no failure of ours
+	return nil
+}
+
+// errUsed says that a token's id was used before.
+var errUsed = errors.New("the connection's id was used")
+
+var (
+	errNoID      = &apierr.Error{Kind: apierr.Invalid, Detail: "Connection ID required. This hub speaks WebSockets only."}
+	errUnknownID = &apierr.Error{Kind: apierr.NotFound, Detail: "No Connection with that ID"}
+)
+
+// Buffers of a websocket. What does not fit is read and written past them. Those for writing are shared.
+const (
+	readBuffer  = 512
+	writeBuffer = 4 << 10
+)
+
+var writeBuffers sync.Pool
+
+// connect upgrades the request to a websocket. It returns at once, since all that a request holds would be held as long as
+// the connection lives otherwise.
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller) error {
+	if !websocket.IsWebSocketUpgrade(r) {
+		return h.refuse(w, r, caller)
+	}
+	id, until := "", time.Time{}
+	if token := r.URL.Query().Get("id"); token != "" {
+		var err error
+		id, until, err = h.tokens.Verify(token, caller.ID, time.Now())
+		if err != nil {
+			return h.used(id)
+		}
+	}
+	place, err := h.reserve(caller, id, until)
+	if errors.Is(err, errUsed) {
+		return h.used(id)
+	}
+	if err != nil {
+		return err
+	}
+	socket, err := upgrade(w, r)
+	if socket == nil {
+		h.release(place)
+		return err
+	}
+	quiet, latest := ages(time.Now())
+	h.attach(place, session.New(socket, h.options(caller, w.Header().Get("X-Request-Id")), quiet, latest))
+	return nil
+}
+
+// used answers a request for a connection whose token is good no more: it may be one of this instance's.
+func (h *Hub) used(id string) error {
+	if h.isLive(id) {
+		return web.Refusal(http.StatusConflict, "The connection has a websocket.")
+	}
+	return errUnknownID
+}
+
+// isLive reports whether the id's connection is one of this instance's.
+func (h *Hub) isLive(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ids[id] != nil
+}
+
+// refuse answers the requests of other transports as a hub does that has none of their connections.
+func (h *Hub) refuse(_ http.ResponseWriter, r *http.Request, caller Caller) error {
+	token := r.URL.Query().Get("id")
+	if token == "" {
+		return errNoID
+	}
+	id, _, _ := h.tokens.Verify(token, caller.ID, time.Now()) // a connection outlives its token
+	if !h.isLive(id) {
+		return errUnknownID
+	}
+	switch r.Method {
+	case http.MethodPost:
+		return web.Refusal(http.StatusMethodNotAllowed, "POST requests are not allowed for WebSocket connections.")
+	case http.MethodDelete:
+		return &apierr.Error{Kind: apierr.Invalid, Detail: "Cannot terminate this connection using the DELETE endpoint."}
+	default:
+		return &apierr.Error{Kind: apierr.Invalid, Detail: "Cannot change transports mid-connection"}
+	}
+}
+
+// upgrade answers 101. Without a socket there is either an error, which is to be answered, or nobody left to be answered.
+func upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
+	var refusal error
+	upgrader := websocket.Upgrader{
+		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers,
+		// Tokens are no cookies: no page can use another's. ASP.NET Core does not look at the origin either.
+		CheckOrigin: func(*http.Request) bool { return true },
+		Error: func(w http.ResponseWriter, _ *http.Request, _ int, reason error) {
+			w.Header().Set("Sec-WebSocket-Version", "13")
+			refusal = &apierr.Error{Kind: apierr.Invalid, Detail: "The request is not a proper one for a websocket.", Err: reason}
+		},
+	}
+	// The headers that are set so far, those for browsers at another origin above all, belong to this answer, too.
+	socket, err := upgrader.Upgrade(hijacker{w}, r, w.Header())
+	if err != nil {
+		return nil, refusal
+	}
+	return socket, nil
+}
+
+// hijacker gives the upgrader the connection through the writers that are around its own.
+type hijacker struct{ http.ResponseWriter }
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(h.ResponseWriter).Hijack()
+}

@@ -1,0 +1,285 @@
+// Package hub serves the chat over HTTP: negotiation, the upgrade to a websocket, the bounds of connections, and the end of
+// all of them.
+package hub
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/liftlog/liftlog-api/chat-service/session"
+	"github.com/liftlog/liftlog-api/chat-service/signalr"
+	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/config"
+)
+
+const (
+	// maxPerCaller is how many connections one buyer may have at once on an instance.
+	maxPerCaller = 10
+	// The platform cuts a connection after an hour. It is closed before: from the first time on in a quiet moment, with
+	// jitter, so that those that came together do not all come back together.
+	quietAge, quietJitter, maxAge = 50 * time.Minute, 5 * time.Minute, 58 * time.Minute
+	// drainAnswers is how long answers may take once the instance goes away.
+	drainAnswers = 5 * time.Second
+	// tickEvery is how often sessions are told the time.
+	tickEvery = time.Second
+)
+
+// Caller is who connects.
+type Caller struct {
+	ID     string // names the buyer
+	Shared bool   // many people use it, such as the web app's key, so that it is not bounded
+}
+
+// Options are what a Hub is made of. All of it has to be there.
+type Options struct {
+	// Authorize says who a caller is from the Authorization header or what stands for it, and fails with an [apierr.Error].
+	Authorize func(ctx context.Context, authorization string) (Caller, error)
+	// Take lets the caller ask the model once more, or fails as [ratelimit.Limiter.Take] does.
+	Take            func(ctx context.Context, caller Caller) (giveBack func(context.Context), err error)
+	NewConversation func() session.Conversation
+	Keys            config.KeyRing // of connection tokens
+	MaxConnections  int            // at once
+	Log             *slog.Logger
+}
+
+// Hub holds the connections of an instance. It is safe for concurrent use.
+type Hub struct {
+	o      Options
+	tokens signalr.Tokens
+
+	mu       sync.Mutex
+	live     map[*connection]struct{}
+	ids      map[string]*connection // by the id of the token; nil: it was used, and its connection is over
+	usedIDs  []usedID               // by time
+	callers  map[string]int         // how many connections they have
+	draining bool
+	ticking  bool
+	empty    chan struct{} // closed when draining is done
+}
+
+// connection is a place taken, and the session in it as soon as there is one.
+type connection struct {
+	id      string    // of its token; empty: it came without
+	until   time.Time // when its token would have ended
+	caller  Caller
+	session *session.Session
+}
+
+// usedID remembers that a token was used for as long as it would be good otherwise.
+type usedID struct {
+	id    string
+	until time.Time
+}
+
+// New returns a Hub without connections.
+func New(o Options) *Hub {
+	return &Hub{
+		o: o, tokens: signalr.Tokens{Keys: o.Keys},
+		live: map[*connection]struct{}{}, ids: map[string]*connection{}, callers: map[string]int{}, empty: make(chan struct{}),
+	}
+}
+
+// Ready fails once the hub is being drained.
+func (h *Hub) Ready() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining {
+		return apierr.Busy("The chat is restarting.", nil)
+	}
+	return nil
+}
+
+// Connections returns how many there are.
+func (h *Hub) Connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.live)
+}
+
+// Drain takes no more connections and ends all there are: those without an answer under way at once, the others within
+// drainAnswers, each with words that let its client connect anew. Those that are left when ctx ends are cut. It returns
+// when none is left.
+func (h *Hub) Drain(ctx context.Context) {
+	h.mu.Lock()
+	if !h.draining {
+		h.draining = true
+		if len(h.live) == 0 {
+			close(h.empty)
+		}
+	}
+	h.mu.Unlock()
+	latest := time.Now().Add(drainAnswers)
+	for _, s := range h.sessions(nil) {
+		s.Retire(latest)
+	}
+	select {
+	case <-h.empty:
+		return
+	case <-ctx.Done():
+	}
+	for _, s := range h.sessions(nil) {
+		s.Cut()
+	}
+	<-h.empty
+}
+
+// sessions appends the sessions there are.
+func (h *Hub) sessions(all []*session.Session) []*session.Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.live {
+		if c.session != nil {
+			all = append(all, c.session)
+		}
+	}
+	return all
+}
+
+// admit says whether there is room for one more connection of the caller's.
+func (h *Hub) admit(caller Caller) error {
+	switch {
+	case h.draining:
+		return apierr.Busy("The chat is restarting.", nil)
+	case len(h.live) >= h.o.MaxConnections:
+		return apierr.Busy("The chat is full.", nil)
+	case !caller.Shared && h.callers[caller.ID] >= maxPerCaller:
+		return &apierr.Error{Kind: apierr.Limited, Detail: "There are too many connections of this account."}
+	default:
+		return nil
+	}
+}
+
+// reserve takes a place for a connection of the caller's, and the token's id, which is empty where there is none.
+func (h *Hub) reserve(caller Caller, id string, until time.Time) (*connection, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.admit(caller); err != nil {
+		return nil, err
+	}
+	h.forget(time.Now())
+	c := &connection{id: id, until: until, caller: caller}
+	if id != "" {
+		if _, taken := h.ids[id]; taken {
+			return nil, errUsed
+		}
+		h.ids[id] = c
+		h.usedIDs = append(h.usedIDs, usedID{id, until})
+	}
+	h.live[c] = struct{}{}
+	if !caller.Shared {
+		h.callers[caller.ID]++
+	}
+	if !h.ticking {
+		h.ticking = true
+		go h.tick()
+	}
+	return c, nil
+}
+
+// attach puts the session into its place and serves it.
+func (h *Hub) attach(c *connection, s *session.Session) {
+	h.mu.Lock()
+	c.session = s
+	draining := h.draining
+	h.mu.Unlock()
+	if draining {
+		s.Retire(time.Now())
+	}
+	go func() {
+		defer h.release(c)
+		defer h.contain()
+		s.Serve()
+	}()
+}
+
+// release gives the place back. The token's id stays used until it would have ended.
+func (h *Hub) release(c *connection) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.live, c)
+	if c.id != "" {
+		h.ids[c.id] = nil
+		h.forget(time.Now())
+		if !time.Now().Before(c.until) {
+			delete(h.ids, c.id)
+		}
+	}
+	if !c.caller.Shared {
+		if h.callers[c.caller.ID]--; h.callers[c.caller.ID] == 0 {
+			delete(h.callers, c.caller.ID)
+		}
+	}
+	if h.draining && len(h.live) == 0 {
+		close(h.empty)
+	}
+}
+
+// forget lets go of the ids of tokens that have ended, but for those of connections there are.
+func (h *Hub) forget(now time.Time) {
+	for len(h.usedIDs) > 0 && !now.Before(h.usedIDs[0].until) {
+		if id := h.usedIDs[0].id; h.ids[id] == nil {
+			delete(h.ids, id)
+		}
+		h.usedIDs = h.usedIDs[1:]
+	}
+}
+
+// tick tells the sessions the time for as long as there are any. One goroutine does it for all, since a timer and a
+// goroutine each would be most of what an idle connection takes.
+func (h *Hub) tick() {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	var all []*session.Session
+	for {
+		var now time.Time
+		select {
+		case now = <-ticker.C:
+		case <-h.empty:
+			return
+		}
+		h.mu.Lock()
+		if len(h.live) == 0 {
+			h.ticking = false
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
+		all = h.sessions(all[:0])
+		for _, s := range all {
+			h.tell(s, now)
+		}
+		clear(all)
+	}
+}
+
+func (h *Hub) tell(s *session.Session, now time.Time) {
+	defer h.contain()
+	s.Tick(now)
+}
+
+// contain keeps a panic to the connection that it is about.
+func (h *Hub) contain() {
+	if v := recover(); v != nil {
+		h.o.Log.LogAttrs(context.Background(), slog.LevelError, fmt.Sprintf("panic: %v\n\n%s", v, debug.Stack()))
+	}
+}
+
+// options are those of the caller's sessions.
+func (h *Hub) options(caller Caller, requestID string) session.Options {
+	return session.Options{
+		NewConversation: h.o.NewConversation,
+		Take:            func(ctx context.Context) (func(context.Context), error) { return h.o.Take(ctx, caller) },
+		Log:             h.o.Log.With("requestId", requestID),
+	}
+}
+
+// ages returns the times between which a session that begins now ends.
+func ages(now time.Time) (quiet, latest time.Time) {
+	jitter := rand.N(quietJitter) //nolint:gosec // it is no secret
+	return now.Add(quietAge + jitter), now.Add(maxAge)
+}

@@ -1,0 +1,30 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/liftlog/liftlog-api/chat-service/session"
+	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/purchase"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
+)
+
+// Buyers makes callers of who has bought the app.
+func Buyers(purchases *purchase.Verifier) func(context.Context, string) (Caller, error) {
+	return func(ctx context.Context, authorization string) (Caller, error) {
+		buyer, err := purchases.Authorize(ctx, authorization)
+		return Caller{ID: buyer.Subject, Shared: buyer.Store == purchase.Web}, err
+	}
+}
+
+// Limited lets each caller ask the model so often in any 24 hours.
+func Limited(limiter *ratelimit.Limiter, perDay int) func(context.Context, Caller) (func(context.Context), error) {
+	return func(ctx context.Context, caller Caller) (func(context.Context), error) {
+		return limiter.Take(ctx, ratelimit.ChatKey(caller.ID), perDay)
+	}
+}
+
+// Conversations makes conversations with the planner.
+func Conversations(p *planner.Planner) func() session.Conversation {
+	return func() session.Conversation { return p.NewConversation() }
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+// asServer makes the test binary the server, so that tests can run and kill it.
+const asServer = "TEST_AS_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(pgtest.Run(m))
+}
+
+const (
+	webKey  = "a-key-of-the-web-app"
+	chatKey = "CHAT_TOKEN_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
+	rs      = "\x1e"
+)
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// server is a running process.
+type server struct {
+	cmd  *exec.Cmd
+	host string
+	log  *logBuffer
+}
+
+// launch starts a process with nothing but this environment.
+func launch(t *testing.T, environ ...string) *server {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	host := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	_, port, err := net.SplitHostPort(host)
+	require.NoError(t, err)
+	program, err := os.Executable()
+	require.NoError(t, err)
+	s := &server{cmd: exec.CommandContext(t.Context(), program), host: host, log: &logBuffer{}}
+	// A binary that measures coverage warns where it is not told a directory.
+	s.cmd.Env = append([]string{asServer + "=1", "GOCOVERDIR=" + t.TempDir(), "PORT=" + port, chatKey, "WEB_AUTH_API_KEY=" + webKey}, environ...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	require.NoError(t, s.cmd.Start())
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	})
+	return s
+}
+
+// start starts a service with a database and a stand-in for the model, and waits until it is ready.
+func start(t *testing.T, environ ...string) (*server, *plannertest.Server) {
+	t.Helper()
+	model, err := plannertest.Start()
+	require.NoError(t, err)
+	t.Cleanup(model.Close)
+	s := launch(t, append([]string{"DATABASE_URL=" + pgtest.URL(t), "OPENAI_BASE_URL=" + model.URL()}, environ...)...)
+	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond, "%s", s.log)
+	return s, model
+}
+
+// status is that of an answer to GET, and 0 when there is none.
+func (s *server) status(t *testing.T, path string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.host+path, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// connect negotiates as the client does, opens a websocket and shakes hands.
+func (s *server) connect(t *testing.T) *websocket.Conn {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.host+"/ai-chat/negotiate?negotiateVersion=1", nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer Web "+webKey)
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	var negotiation struct {
+		Token string `json:"connectionToken"`
+	}
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&negotiation))
+	c, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.host+"/ai-chat?id="+negotiation.Token, r.Header) //nolint:bodyclose // a websocket's
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	send(t, c, `{"protocol":"json","version":1}`)
+	require.Equal(t, "{}", receive(t, c, "{}"))
+	return c
+}
+
+func send(t *testing.T, c *websocket.Conn, record string) {
+	t.Helper()
+	require.NoError(t, c.WriteMessage(websocket.TextMessage, []byte(record+rs)))
+}
+
+// receive returns the record before the last one, or that one if it is the first.
+func receive(t *testing.T, c *websocket.Conn, last string) (before string) {
+	t.Helper()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+	for before = last; ; {
+		_, message, err := c.ReadMessage()
+		require.NoError(t, err, before)
+		for record := range strings.SplitSeq(strings.TrimSuffix(string(message), rs), rs) {
+			if record == last {
+				return before
+			}
+			before = record
+		}
+	}
+}
+
+func TestAConversationWithThePlanner(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t)
+	c := s.connect(t)
+	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`)
+	assert.Equal(t, `{"type":1,"target":"ReceiveMessage","arguments":[{"message":"You said: hello. This answer comes from the fake model `+
+		`and is long enough to need several pieces.","type":"messageResponse"}]}`, receive(t, c, `{"type":3,"invocationId":"0","result":null}`))
+	send(t, c, `{"type":1,"invocationId":"1","target":"SendMessage","arguments":["a plan"]}`)
+	assert.JSONEq(t, recordedPlan(t), receive(t, c, `{"type":3,"invocationId":"1","result":null}`))
+	send(t, c, `{"type":1,"target":"RestartChat","arguments":[]}`)
+	send(t, c, `{"type":1,"invocationId":"2","target":"Introduce","arguments":["de-DE"]}`)
+	assert.Contains(t, receive(t, c, `{"type":3,"invocationId":"2","result":null}`), "de-DE")
+
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	receive(t, c, `{"type":7,"allowReconnect":true}`)
+	_, _, err := c.ReadMessage()
+	var closed *websocket.CloseError
+	require.ErrorAs(t, err, &closed)
+	assert.Equal(t, websocket.CloseNormalClosure, closed.Code)
+	require.NoError(t, s.cmd.Wait(), "%s", s.log)
+	assert.NotContains(t, s.log.String(), webKey)
+	assert.NotContains(t, s.log.String(), "hello")
+	assert.Contains(t, s.log.String(), `"ended":"retired"`)
+	for line := range strings.Lines(s.log.String()) {
+		assert.True(t, json.Valid([]byte(line)), line)
+	}
+}
+
+// recordedPlan is the last step of the plan that v1 was recorded with, whose stand-in answered the same.
+func recordedPlan(t *testing.T) (last string) {
+	t.Helper()
+	file, err := os.Open("testdata/v1/hub-ai-chat.jsonl")
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var event struct{ Scenario, Frame string }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &event))
+		if event.Scenario == "SendMessage, a plan" && strings.Contains(event.Frame, "chatPlan") {
+			last, _, _ = strings.Cut(event.Frame, rs)
+		}
+	}
+	return last
+}
+
+func TestAClientWhoLeavesEndsTheRequestToTheModel(t *testing.T) {
+	t.Parallel()
+	s, model := start(t)
+	c := s.connect(t)
+	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
+	require.Eventually(t, func() bool { return model.Active() == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return model.Active() == 0 }, time.Second, time.Millisecond)
+}
+
+func TestNamedOriginsMaySendCredentials(t *testing.T) {
+	t.Parallel()
+	const origin = "https://app.example"
+	s, _ := start(t, "CORS_ORIGINS="+origin)
+	_, response, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.host+"/ai-chat?access_token=Web%20"+webKey, //nolint:bodyclose // a websocket's
+		http.Header{"Origin": {origin}, "Accept-Encoding": {"gzip"}})
+	require.NoError(t, err)
+	assert.Equal(t, origin, response.Header.Get("Access-Control-Allow-Origin"))
+	assert.Equal(t, "true", response.Header.Get("Access-Control-Allow-Credentials"))
+	for line := range strings.Lines(s.log.String()) {
+		assert.True(t, json.Valid([]byte(line)), line)
+	}
+	assert.NotContains(t, s.log.String(), "hijacked")
+}
+
+func TestSIGTERMEndsItInTimeWhateverClientsDo(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t)
+	_ = s.connect(t) // and answers no closing frame
+	busy := s.connect(t)
+	send(t, busy, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
+	time.Sleep(200 * time.Millisecond) // it is under way
+	begun := time.Now()
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusServiceUnavailable }, 5*time.Second, 5*time.Millisecond)
+	assert.Equal(t, http.StatusOK, s.status(t, web.LivePath))
+	require.NoError(t, s.cmd.Wait(), "%s", s.log)
+	assert.Less(t, time.Since(begun), drainTimeout+time.Second)
+}
+
+func TestTheLimitOfMessagesIsTold(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, "RATE_LIMIT_CHAT_PER_DAY=1")
+	c := s.connect(t)
+	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`)
+	receive(t, c, `{"type":3,"invocationId":"0","result":null}`)
+	send(t, c, `{"type":1,"invocationId":"1","target":"SendMessage","arguments":["hello"]}`)
+	assert.Contains(t, receive(t, c, `{"type":3,"invocationId":"1","result":null}`), "Please come back in 24 hours.")
+}
+
+func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "ENVIRONMENT=production", "CHAT_MAX_CONNECTIONS=-1")
+	require.Error(t, s.cmd.Wait())
+	for _, want := range []string{"DATABASE_URL: is required", "OPENAI_API_KEY: is required", "CHAT_MAX_CONNECTIONS: is not positive"} {
+		assert.Contains(t, s.log.String(), want)
+	}
+}
+
+func TestOnAnotherDatabaseItEnds(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "DATABASE_URL="+pgtest.EmptyURL(t))
+	require.Error(t, s.cmd.Wait())
+	assert.Contains(t, s.log.String(), "chat-service: the database lacks the tables __EFMigrationsHistory,")
+}
+
+func TestWithoutItsDatabaseItIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
+	require.Eventually(t, func() bool { return s.status(t, web.LivePath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond)
+	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, web.ReadyPath))
+	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "/ai-chat"))
+}

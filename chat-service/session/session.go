@@ -1,0 +1,373 @@
+// Package session holds one connection of the chat and the conversation on it. One goroutine reads; whoever has something
+// to say leaves it in the session, and a goroutine writes as long as there is something to write. An idle session is one
+// goroutine and a few hundred bytes. Nobody waits for the model, and nobody but the reader for a slow client.
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/liftlog/liftlog-api/chat-service/signalr"
+	"github.com/liftlog/liftlog-api/shared/planner"
+)
+
+// The times of a session. Those that say so are v1's.
+const (
+	pingEvery        = 15 * time.Second  // v1's; the client gives up after 30 s of silence
+	clientTimeout    = 120 * time.Second // v1's; armed by the client's first ping
+	handshakeTimeout = 60 * time.Second  // v1's
+	writeTimeout     = 10 * time.Second  // v1's; a client who takes nothing for so long is dropped
+	closeTimeout     = 5 * time.Second   // v1's; how long a client may take to close after it was told to
+)
+
+// maxBacklog is how many bytes may wait to be written before the session reads no more calls.
+const maxBacklog = 64 << 10
+
+// Conversation is what a session asks for answers, one at a time; [planner.Conversation] is one.
+type Conversation interface {
+	Introduce(ctx context.Context, locale string, yield func(planner.Step) error) error
+	Send(ctx context.Context, message string, yield func(planner.Step) error) error
+}
+
+// Options are what sessions are made of. All of it has to be there.
+type Options struct {
+	// NewConversation is called when the client first says something, and again after each restart. It has to return at once.
+	NewConversation func() Conversation
+	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does.
+	Take func(context.Context) (giveBack func(context.Context), err error)
+	Log  *slog.Logger
+}
+
+// Session is one connection. Its methods may be called at once.
+type Session struct {
+	socket *websocket.Conn
+	o      Options
+	begun  time.Time
+	work   sync.WaitGroup // the writer and the answer
+
+	mu      sync.Mutex
+	out     *bytes.Buffer // what waits to be written; nil: nothing
+	room    sync.Cond     // tells the reader that the backlog went, or that there is no point in waiting
+	writing bool
+
+	conversation     Conversation
+	running, waiting *call
+
+	shaken    bool      // the handshake is done
+	pingAt    time.Time // when to ping next
+	heardAt   time.Time // when the last record came; zero until the client has pinged
+	quietEnd  time.Time // from when on the session ends as soon as no answer runs
+	latestEnd time.Time // when it ends whether or not one does
+	ended     string    // how it ended, for the log; empty: it goes on
+	cutAt     time.Time // when an ended session stops waiting for the client
+
+	calls, records, bytesIn, bytesOut int64
+}
+
+// New makes a session of a connection that was just upgraded. It has to be served, ticked about once a second, and ends by
+// itself in the first quiet moment after quietEnd, or at latestEnd.
+func New(socket *websocket.Conn, o Options, quietEnd, latestEnd time.Time) *Session {
+	s := &Session{socket: socket, o: o, begun: time.Now(), quietEnd: quietEnd, latestEnd: latestEnd}
+	s.room.L = &s.mu
+	return s
+}
+
+// Serve reads until the connection is over and returns when nothing of it is left, neither goroutine nor socket.
+func (s *Session) Serve() {
+	how := s.read()
+	s.mu.Lock()
+	s.end(how, "")
+	s.mu.Unlock()
+	s.work.Wait()
+	_ = s.socket.Close()
+	s.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "connection",
+		slog.String("ended", s.ended),
+		slog.Int64("durationMs", time.Since(s.begun).Milliseconds()),
+		slog.Int64("calls", s.calls),
+		slog.Int64("records", s.records),
+		slog.Int64("bytesIn", s.bytesIn),
+		slog.Int64("bytesOut", s.bytesOut),
+	)
+}
+
+// Retire moves the session's end: it is over as soon as no answer runs, and at latest at that time.
+func (s *Session) Retire(latest time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quietEnd = time.Time{}
+	if latest.Before(s.latestEnd) {
+		s.latestEnd = latest
+	}
+	s.tick(time.Now())
+}
+
+// Cut ends the connection without a word.
+func (s *Session) Cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end("cut", "")
+	_ = s.socket.Close()
+}
+
+// Tick does what the time demands. It never waits for the client.
+func (s *Session) Tick(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tick(now)
+}
+
+func (s *Session) tick(now time.Time) {
+	switch {
+	case s.ended != "":
+		if !now.Before(s.cutAt) {
+			_ = s.socket.Close()
+		}
+	case !s.shaken && now.Sub(s.begun) >= handshakeTimeout:
+		s.refuse("handshake timeout", signalr.HandshakeCanceled)
+	case !s.heardAt.IsZero() && now.Sub(s.heardAt) >= clientTimeout:
+		s.end("client timeout", signalr.Rejected)
+	case s.running == nil && now.After(s.quietEnd), !now.Before(s.latestEnd):
+		s.end("retired", signalr.Leaving)
+	case s.shaken && !now.Before(s.pingAt):
+		s.pingAt = s.pingAt.Add(pingEvery)
+		signalr.WritePing(s.queue())
+	}
+}
+
+// chunks holds the memory into which the bytes of a message are read while it comes in.
+var chunks = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// read takes records until the connection is over, and returns how it ended if nobody has said so yet. When the session
+// was ended on this side it reads on, for the client's closing frame: to close a socket with something unread in it
+// takes back what was written last.
+func (s *Session) read() (how string) {
+	defer s.contain(context.Background())
+	var splitter signalr.Splitter
+	for {
+		_, message, err := s.socket.NextReader()
+		if err == nil {
+			err = s.readMessage(message, &splitter)
+		}
+		var closed *websocket.CloseError
+		switch {
+		case err == nil:
+		case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure:
+			return "closed by client"
+		default:
+			return "lost"
+		}
+	}
+}
+
+// readMessage takes what the message holds. Its boundaries mean nothing, nor whether it is a text or binary one.
+func (s *Session) readMessage(message io.Reader, splitter *signalr.Splitter) error {
+	chunk, _ := chunks.Get().(*[4 << 10]byte)
+	defer chunks.Put(chunk)
+	for {
+		n, err := message.Read(chunk[:])
+		if n > 0 {
+			var taken sync.WaitGroup
+			taken.Go(func() { s.take(chunk[:n], splitter) }) // elsewhere, as the stack that it takes would stay the reader's
+			taken.Wait()
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take acts on the bytes that came in.
+func (s *Session) take(chunk []byte, splitter *signalr.Splitter) {
+	defer s.contain(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytesIn += int64(len(chunk))
+	if s.ended != "" {
+		return
+	}
+	if err := splitter.Split(chunk, s.record); err == nil || s.ended != "" {
+		return
+	}
+	if s.shaken {
+		s.end("protocol error", signalr.Rejected)
+	} else {
+		s.refuse("handshake refused", signalr.HandshakeCanceled)
+	}
+}
+
+// errEnded stops the splitter when a record has ended the session.
+var errEnded = errors.New("the session has ended")
+
+// record acts on one record. An error ends the session.
+func (s *Session) record(record []byte) error {
+	s.records++
+	for s.out != nil && s.out.Len() > maxBacklog && s.ended == "" {
+		s.room.Wait()
+	}
+	switch {
+	case s.ended != "":
+	case !s.shaken:
+		s.handshake(record)
+	default:
+		m, err := signalr.Parse(record)
+		if err != nil {
+			return err
+		}
+		s.receive(m)
+	}
+	if s.ended != "" {
+		return errEnded
+	}
+	return nil
+}
+
+func (s *Session) handshake(record []byte) {
+	if refusal := signalr.Handshake(record); refusal != "" {
+		s.refuse("handshake refused", refusal)
+		return
+	}
+	signalr.WriteHandshake(s.queue(), "")
+	s.shaken = true
+	s.pingAt = time.Now().Add(pingEvery)
+}
+
+// refuse ends a session whose handshake failed: with its own record instead of a farewell.
+func (s *Session) refuse(how, refusal string) {
+	signalr.WriteHandshake(s.queue(), refusal)
+	s.end(how, "")
+}
+
+// receive acts on a message of a client that has shaken hands. What is not in use, and types nobody knows, are ignored.
+func (s *Session) receive(m signalr.Message) {
+	if m.Type == signalr.Ping || !s.heardAt.IsZero() {
+		s.heardAt = time.Now()
+	}
+	switch m.Type {
+	case signalr.Invocation, signalr.StreamInvocation:
+		s.calls++
+		s.invoke(m)
+	case signalr.Close:
+		s.end("closed by client", signalr.Goodbye)
+	case signalr.Ping, signalr.StreamItem, signalr.Completion, signalr.CancelInvocation, signalr.Ack, signalr.Sequence:
+	}
+}
+
+// end ends the session, once: nothing comes after the farewell but the websocket's closing frame, and the answer is
+// broken off.
+func (s *Session) end(how string, farewell signalr.Farewell) {
+	if s.ended != "" {
+		return
+	}
+	if farewell != "" && s.shaken { // before the handshake the client takes no records
+		_, _ = s.queue().WriteString(string(farewell))
+	}
+	s.wake()
+	s.ended, s.cutAt = how, time.Now().Add(closeTimeout)
+	s.waiting = nil
+	if s.running != nil {
+		s.running.cancel()
+	}
+	s.room.Broadcast()
+}
+
+// buffers holds the memory of what waits to be written.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxKeptBuffer is the size above which that memory is not kept for the next one.
+const maxKeptBuffer = 64 << 10
+
+// queue returns where to append what is to be written next, until the session's lock is given back. What is appended to an
+// ended session goes nowhere.
+func (s *Session) queue() *bytes.Buffer {
+	if s.ended != "" {
+		return new(bytes.Buffer)
+	}
+	if s.out == nil {
+		s.out, _ = buffers.Get().(*bytes.Buffer)
+		s.out.Reset()
+	}
+	s.wake()
+	return s.out
+}
+
+// wake sees to it that somebody writes.
+func (s *Session) wake() {
+	if !s.writing && s.ended == "" {
+		s.writing = true
+		s.work.Go(s.write)
+	}
+}
+
+// write writes until there is nothing left, and closes the websocket behind the last words of an ended session.
+func (s *Session) write() {
+	defer s.contain(context.Background())
+	for {
+		out, last := s.next()
+		if out != nil {
+			_ = s.socket.SetWriteDeadline(time.Now().Add(writeTimeout))
+			err := s.socket.WriteMessage(websocket.TextMessage, out.Bytes())
+			s.written(out, err)
+		}
+		if last {
+			normal := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+			_ = s.socket.WriteControl(websocket.CloseMessage, normal, time.Now().Add(writeTimeout)) // the client may have gone
+			return
+		}
+		if out == nil {
+			return
+		}
+	}
+}
+
+// next returns what to write now, and whether nothing will come after it.
+func (s *Session) next() (out *bytes.Buffer, last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out, s.out = s.out, nil
+	s.writing = out != nil
+	return out, s.ended != ""
+}
+
+func (s *Session) written(out *bytes.Buffer, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytesOut += int64(out.Len())
+	if out.Cap() <= maxKeptBuffer {
+		buffers.Put(out)
+	}
+	if err != nil {
+		how := "lost"
+		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+			how = "slow client"
+		}
+		s.end(how, "")
+		_ = s.socket.Close()
+	}
+	s.room.Broadcast()
+}
+
+// contain keeps a panic from leaving the connection's goroutine. It ends the connection.
+func (s *Session) contain(ctx context.Context) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	// Error Reporting finds a Go panic by a message of a header line and the stack.
+	s.o.Log.LogAttrs(context.WithoutCancel(ctx), slog.LevelError, fmt.Sprintf("panic: %v\n\n%s", v, debug.Stack()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end("panic", signalr.Rejected)
+}

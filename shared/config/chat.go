@@ -1,0 +1,16 @@
+package config
+
+import "errors"
+
+// Chat is what the chat service has of its own.
+type Chat struct {
+	TokenKeys      KeyRing `env:"CHAT_TOKEN_KEY,required" doc:"keys of connection tokens, version:base64, separated by commas; the first one signs"`
+	MaxConnections int     `env:"CHAT_MAX_CONNECTIONS" envDefault:"900" doc:"how many connections one instance of the chat takes"`
+}
+
+func (c *Chat) check(Environment) []error {
+	if c.MaxConnections <= 0 {
+		return []error{errors.New("CHAT_MAX_CONNECTIONS: is not positive")}
+	}
+	return nil
+}
