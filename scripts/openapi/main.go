@@ -31,6 +31,8 @@ func run() error {
 		Title: "LiftLog API", Version: "2",
 		Description: new("What LiftLog's apps speak. Every path is served without /v2 as well. Bytes are base64, times ISO 8601 in UTC."),
 	})
+	reflector.SpecEns().SetAPIKeySecurity(string(manifest.AuthPurchase), "Authorization", openapi.InHeader,
+		"A store, one of Web, Google, Apple and RevenueCat, and its token, with a blank between them and with or without Bearer before them.")
 	reflector.AddTypeMapping(uuid.UUID{}, uuidForm{})
 	for _, route := range functions.Manifest() {
 		if err := describe(reflector, route); err != nil {
@@ -65,6 +67,9 @@ func describe(reflector *openapi31.Reflector, route manifest.Route) error {
 	}
 	operation.SetID(route.Function)
 	operation.SetSummary(route.Summary)
+	if route.Auth == manifest.AuthPurchase {
+		operation.AddSecurity(string(manifest.AuthPurchase))
+	}
 	endpoint := functions.Mount(route, functions.Deps{}).Endpoint
 	operation.AddReqStructure(reflect.New(endpoint.Request).Interface())
 	answer := func(unit *openapi.ContentUnit) { unit.HTTPStatus = http.StatusOK }
