@@ -27,7 +27,7 @@ func TestTheAppsClient(t *testing.T) {
 	s, _ := start(t)
 	play := exec.CommandContext(t.Context(), "node", "--test", "client.test.mjs")
 	play.Dir = "client"
-	play.Env = append(os.Environ(), "CHAT_URL=http://"+s.host+"/ai-chat", "CHAT_KEY="+webKey)
+	play.Env = append(os.Environ(), "CHAT_URL=http://"+s.Address+"/ai-chat", "CHAT_KEY="+webKey)
 	said, err := play.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 }

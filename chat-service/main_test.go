@@ -2,14 +2,10 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,19 +16,11 @@ import (
 
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/programtest"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
-// asServer makes the test binary the server, so that tests can run and kill it.
-const asServer = "TEST_AS_SERVER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asServer) != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(pgtest.Run(m))
-}
+func TestMain(m *testing.M) { programtest.Run(m, main, pgtest.Run) }
 
 const (
 	webKey  = "a-key-of-the-web-app"
@@ -40,51 +28,13 @@ const (
 	rs      = "\x1e"
 )
 
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // server is a running process.
-type server struct {
-	cmd  *exec.Cmd
-	host string
-	log  *logBuffer
-}
+type server struct{ *programtest.Program }
 
 // launch starts a process with nothing but this environment.
 func launch(t *testing.T, environ ...string) *server {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	host := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	_, port, err := net.SplitHostPort(host)
-	require.NoError(t, err)
-	program, err := os.Executable()
-	require.NoError(t, err)
-	s := &server{cmd: exec.CommandContext(t.Context(), program), host: host, log: &logBuffer{}}
-	// A binary that measures coverage warns where it is not told a directory.
-	s.cmd.Env = append([]string{asServer + "=1", "GOCOVERDIR=" + t.TempDir(), "PORT=" + port, chatKey, "WEB_AUTH_API_KEY=" + webKey}, environ...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	require.NoError(t, s.cmd.Start())
-	t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-	})
-	return s
+	return &server{programtest.Launch(t, append(environ, chatKey, "WEB_AUTH_API_KEY="+webKey)...)}
 }
 
 // start starts a service with a database and a stand-in for the model, and waits until it is ready.
@@ -94,14 +44,14 @@ func start(t *testing.T, environ ...string) (*server, *plannertest.Server) {
 	require.NoError(t, err)
 	t.Cleanup(model.Close)
 	s := launch(t, append([]string{"DATABASE_URL=" + pgtest.URL(t), "OPENAI_BASE_URL=" + model.URL()}, environ...)...)
-	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond, "%s", s.log)
+	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond, "%s", s.Log)
 	return s, model
 }
 
 // status is that of an answer to GET, and 0 when there is none.
 func (s *server) status(t *testing.T, path string) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.host+path, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Address+path, nil)
 	require.NoError(t, err)
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -114,7 +64,7 @@ func (s *server) status(t *testing.T, path string) int {
 // connect negotiates as the client does, opens a websocket and shakes hands.
 func (s *server) connect(t *testing.T) *websocket.Conn {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.host+"/ai-chat/negotiate?negotiateVersion=1", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Address+"/ai-chat/negotiate?negotiateVersion=1", nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer Web "+webKey)
 	response, err := http.DefaultClient.Do(r)
@@ -125,7 +75,7 @@ func (s *server) connect(t *testing.T) *websocket.Conn {
 		Token string `json:"connectionToken"`
 	}
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&negotiation))
-	c, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.host+"/ai-chat?id="+negotiation.Token, r.Header) //nolint:bodyclose // a websocket's
+	c, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Address+"/ai-chat?id="+negotiation.Token, r.Header) //nolint:bodyclose // a websocket's
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	send(t, c, `{"protocol":"json","version":1}`)
@@ -167,17 +117,17 @@ func TestAConversationWithThePlanner(t *testing.T) {
 	send(t, c, `{"type":1,"invocationId":"2","target":"Introduce","arguments":["de-DE"]}`)
 	assert.Contains(t, receive(t, c, `{"type":3,"invocationId":"2","result":null}`), "de-DE")
 
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 	receive(t, c, `{"type":7,"allowReconnect":true}`)
 	_, _, err := c.ReadMessage()
 	var closed *websocket.CloseError
 	require.ErrorAs(t, err, &closed)
 	assert.Equal(t, websocket.CloseNormalClosure, closed.Code)
-	require.NoError(t, s.cmd.Wait(), "%s", s.log)
-	assert.NotContains(t, s.log.String(), webKey)
-	assert.NotContains(t, s.log.String(), "hello")
-	assert.Contains(t, s.log.String(), `"ended":"retired"`)
-	for line := range strings.Lines(s.log.String()) {
+	require.NoError(t, s.Cmd.Wait(), "%s", s.Log)
+	assert.NotContains(t, s.Log.String(), webKey)
+	assert.NotContains(t, s.Log.String(), "hello")
+	assert.Contains(t, s.Log.String(), `"ended":"retired"`)
+	for line := range strings.Lines(s.Log.String()) {
 		assert.True(t, json.Valid([]byte(line)), line)
 	}
 }
@@ -214,15 +164,15 @@ func TestNamedOriginsMaySendCredentials(t *testing.T) {
 	t.Parallel()
 	const origin = "https://app.example"
 	s, _ := start(t, "CORS_ORIGINS="+origin)
-	_, response, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.host+"/ai-chat?access_token=Web%20"+webKey, //nolint:bodyclose // a websocket's
+	_, response, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Address+"/ai-chat?access_token=Web%20"+webKey, //nolint:bodyclose // a websocket's
 		http.Header{"Origin": {origin}, "Accept-Encoding": {"gzip"}})
 	require.NoError(t, err)
 	assert.Equal(t, origin, response.Header.Get("Access-Control-Allow-Origin"))
 	assert.Equal(t, "true", response.Header.Get("Access-Control-Allow-Credentials"))
-	for line := range strings.Lines(s.log.String()) {
+	for line := range strings.Lines(s.Log.String()) {
 		assert.True(t, json.Valid([]byte(line)), line)
 	}
-	assert.NotContains(t, s.log.String(), "hijacked")
+	assert.NotContains(t, s.Log.String(), "hijacked")
 }
 
 func TestSIGTERMEndsItInTimeWhateverClientsDo(t *testing.T) {
@@ -233,10 +183,10 @@ func TestSIGTERMEndsItInTimeWhateverClientsDo(t *testing.T) {
 	send(t, busy, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
 	time.Sleep(200 * time.Millisecond) // it is under way
 	begun := time.Now()
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusServiceUnavailable }, 5*time.Second, 5*time.Millisecond)
 	assert.Equal(t, http.StatusOK, s.status(t, web.LivePath))
-	require.NoError(t, s.cmd.Wait(), "%s", s.log)
+	require.NoError(t, s.Cmd.Wait(), "%s", s.Log)
 	assert.Less(t, time.Since(begun), drainTimeout+time.Second)
 }
 
@@ -253,17 +203,17 @@ func TestTheLimitOfMessagesIsTold(t *testing.T) {
 func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "ENVIRONMENT=production", "CHAT_MAX_CONNECTIONS=-1")
-	require.Error(t, s.cmd.Wait())
+	require.Error(t, s.Cmd.Wait())
 	for _, want := range []string{"DATABASE_URL: is required", "OPENAI_API_KEY: is required", "CHAT_MAX_CONNECTIONS: is not positive"} {
-		assert.Contains(t, s.log.String(), want)
+		assert.Contains(t, s.Log.String(), want)
 	}
 }
 
 func TestOnAnotherDatabaseItEnds(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "DATABASE_URL="+pgtest.EmptyURL(t))
-	require.Error(t, s.cmd.Wait())
-	assert.Contains(t, s.log.String(), "chat-service: the database lacks the tables __EFMigrationsHistory,")
+	require.Error(t, s.Cmd.Wait())
+	assert.Contains(t, s.Log.String(), "chat-service: the database lacks the tables __EFMigrationsHistory,")
 }
 
 func TestWithoutItsDatabaseItIsUnavailable(t *testing.T) {

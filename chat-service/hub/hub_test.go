@@ -24,6 +24,7 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/session"
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/programtest"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -71,22 +72,7 @@ func (s *script) Send(ctx context.Context, message string, yield func(planner.St
 }
 
 // logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logged struct{ programtest.Log }
 
 // lines returns the lines with that message.
 func (l *logged) lines(t *testing.T, message string) (lines []map[string]any) {

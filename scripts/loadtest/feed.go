@@ -28,6 +28,7 @@ type feed struct {
 	rows, expired int
 	clients, rate int
 	time          time.Duration
+	scattered     bool
 	writers       []account
 }
 
@@ -61,6 +62,7 @@ func runFeed(ctx context.Context, b *bench, args []string) (err error) {
 	flags.IntVar(&f.clients, "clients", 8, "callers of PutEvent at a time")
 	flags.IntVar(&f.rate, "rate", 200, "requests a second, all callers together")
 	flags.DurationVar(&f.time, "time", time.Minute, "how long PutEvent is measured alone, and at most beside the clean-up")
+	flags.BoolVar(&f.scattered, "scattered", false, "let events expire in no order, which is the hardest for the clean-up")
 	ephemeral := flags.Bool("ephemeral", false, "take a database that does not wait for its disk, to see what the disk's part is")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -76,10 +78,14 @@ func runFeed(ctx context.Context, b *bench, args []string) (err error) {
 	return b.on(ctx, dir, f.fill, f.besideCleanup, f.events)
 }
 
-// fill makes users and events. Events that expire lie everywhere among the others and expire in no order, which is the
-// hardest for the clean-up.
+// fill makes users and events. The app gives all events about the same time to live, so that they expire within a day of the
+// order in which they were stored; when they are scattered, those that expire lie everywhere among the others, in no order.
 func (f *feed) fill(ctx context.Context) error {
 	began := time.Now()
+	expiry := `(n - $2)::float8 / $1 * interval '90 days' + (random() - 0.5) * interval '1 day'`
+	if f.scattered {
+		expiry = `CASE WHEN n * $2 % $1 < $2 THEN -random() * interval '30 days' ELSE (1 + random() * 90) * interval '1 day' END`
+	}
 	p, err := f.serve(ctx, "CreateUser")
 	if err != nil {
 		return err
@@ -100,7 +106,7 @@ func (f *feed) fill(ctx context.Context) error {
 		{`UPDATE pg_index SET indisready = false WHERE indrelid = 'user_events'::regclass`, nil},
 		{`INSERT INTO user_events (user_id, id, "timestamp", last_accessed, expiry, encrypted_event, encryption_iv)
 			SELECT ids[1 + n % cardinality(ids)], gen_random_uuid(), now() - (1 - n::float8 / $1) * interval '90 days', now(),
-				now() + CASE WHEN n * $2 % $1 < $2 THEN -random() * interval '30 days' ELSE (1 + random() * 90) * interval '1 day' END,
+				now() + ` + expiry + `,
 				decode(repeat('ab', $3::int), 'hex'), '0123456789abcdef'
 			FROM (SELECT array_agg(id) AS ids FROM users) u, generate_series(0, $1::bigint - 1) n`, []any{f.rows, f.expired, payload}},
 		{`UPDATE pg_index SET indisready = true WHERE indrelid = 'user_events'::regclass`, nil},
@@ -113,7 +119,7 @@ func (f *feed) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d events, %d of them expired, made in %v\n", f.rows, f.expired, time.Since(began).Round(time.Second))
+	fmt.Printf("%d events, about %d of them expired, made in %v\n", f.rows, f.expired, time.Since(began).Round(time.Second))
 	return nil
 }
 

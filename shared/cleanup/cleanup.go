@@ -76,9 +76,12 @@ var purges = []purge{
 }
 
 const (
-	batchSize     = 1000
-	batchTimeout  = 30 * time.Second
-	purgeTimeout  = 5 * time.Minute
+	// A batch is small because a commit of somebody else's has to wait until what it wrote is on the disk.
+	batchSize    = 200
+	batchTimeout = 30 * time.Second
+	// After each batch the purge rests so many times as long as the batch took, which leaves the database to others.
+	restFactor    = 4
+	purgeTimeout  = 15 * time.Minute // what is left then is for the next hour
 	unlockTimeout = 5 * time.Second
 )
 
@@ -151,6 +154,7 @@ func (p purge) run(ctx context.Context, databases Databases, now time.Time, dryR
 		if ctx.Err() != nil {
 			return done, ctx.Err()
 		}
+		began := time.Now()
 		deleted, err := p.batch(context.WithoutCancel(ctx), db, before)
 		if err != nil {
 			return done, err
@@ -159,6 +163,10 @@ func (p purge) run(ctx context.Context, databases Databases, now time.Time, dryR
 		done.batches++
 		if deleted < batchSize {
 			return done, nil
+		}
+		select {
+		case <-time.After(restFactor * time.Since(began)):
+		case <-ctx.Done():
 		}
 	}
 }

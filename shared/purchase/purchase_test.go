@@ -1,7 +1,6 @@
 package purchase
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +22,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/programtest"
 	"github.com/liftlog/liftlog-api/shared/purchase/outbound"
 	"github.com/liftlog/liftlog-api/shared/purchase/purchasetest"
 )
@@ -50,29 +50,17 @@ func answers(subject string, valid bool, err error) *fake {
 }
 
 // lines is a log to look into.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
+type lines struct{ programtest.Log }
 
 // take returns the lines since the last time, without their times.
 func (l *lines) take(t *testing.T) (all []map[string]any) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for decoder := json.NewDecoder(&l.text); decoder.More(); {
+	for decoder := json.NewDecoder(strings.NewReader(l.Take())); decoder.More(); {
 		var line map[string]any
 		require.NoError(t, decoder.Decode(&line))
 		delete(line, "time")
 		all = append(all, line)
 	}
-	l.text.Reset()
 	return all
 }
 

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/programtest"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -120,28 +120,13 @@ func stream(_ context.Context, r named, out *jsontext.Encoder) error {
 	return nil
 }
 
-type logLines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
+type logLines struct{ programtest.Log }
 
 // last waits for a line, which is written after the answer, and returns the newest.
 func (l *logLines) last(t *testing.T) (line map[string]any) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return bytes.HasSuffix(l.text.Bytes(), []byte("\n"))
-	}, 5*time.Second, time.Millisecond)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(l.text.String()), "\n")
+	require.Eventually(t, func() bool { return strings.HasSuffix(l.String(), "\n") }, 5*time.Second, time.Millisecond)
+	lines := strings.Split(strings.TrimSpace(l.String()), "\n")
 	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &line))
 	return line
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,24 +17,8 @@ import (
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/programtest"
 )
-
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
 
 func freePort(t *testing.T) (port string) {
 	t.Helper()
@@ -71,7 +53,7 @@ func TestTheEmulatorRunsUntilItIsStopped(t *testing.T) {
 			port := freePort(t)
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			var output buffer
+			var output programtest.Log
 			ended := make(chan error, 1)
 			go func() { ended <- run(ctx, []string{"--ephemeral"}, append(environ, "PORT="+port), &output) }()
 			require.Eventually(t, func() bool { return healthy(t, port) }, 30*time.Second, 10*time.Millisecond)
@@ -86,7 +68,7 @@ func TestTheEmulatorRunsUntilItIsStopped(t *testing.T) {
 			assert.Equal(t, http.StatusOK, response.StatusCode)
 			assert.Contains(t, output.String(), "clean-up ended")
 
-			err = run(t.Context(), []string{"--ephemeral"}, []string{"PORT=" + port}, &buffer{})
+			err = run(t.Context(), []string{"--ephemeral"}, []string{"PORT=" + port}, &programtest.Log{})
 			assert.EqualError(t, err, fmt.Sprintf("port %s is in use: end the program that has it, or set PORT to another one", port))
 			stop()
 			require.NoError(t, <-ended)
@@ -108,14 +90,14 @@ func TestAnotherDatabaseIsNotMigratedUnasked(t *testing.T) {
 		assert.False(t, isLocal(&local), "the host does not count then")
 	}
 	elsewhere := strings.Replace(pgtest.EmptyURL(t), "127.0.0.1", "0.0.0.0", 1) // reaches this machine, and does not say so
-	err := run(t.Context(), nil, []string{"PORT=" + freePort(t), "DATABASE_URL=" + elsewhere}, &buffer{})
+	err := run(t.Context(), nil, []string{"PORT=" + freePort(t), "DATABASE_URL=" + elsewhere}, &programtest.Log{})
 	require.ErrorContains(t, err, "the database lacks the tables")
 	require.ErrorContains(t, err, "--migrate makes them")
 }
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	var output buffer
+	var output programtest.Log
 	require.ErrorIs(t, run(t.Context(), []string{"--help"}, nil, &output), flag.ErrHelp)
 	for _, want := range []string{"-ephemeral", "-migrate", "CREDENTIAL_KEY", "PORT"} {
 		assert.Contains(t, output.String(), want)

@@ -2,14 +2,11 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -27,65 +24,26 @@ import (
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/programtest"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
-// asServer makes the test binary the server, so that tests can run and kill it.
-const asServer = "TEST_AS_SERVER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asServer) != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(pgtest.Run(m))
-}
+func TestMain(m *testing.M) { programtest.Run(m, main, pgtest.Run) }
 
 const credentialKey = "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
 
 // server is a running process that serves one function.
 type server struct {
-	cmd  *exec.Cmd
+	*programtest.Program
+
 	base string
-	log  *logBuffer
-}
-
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // launch starts a process with nothing but this environment.
 func launch(tb testing.TB, environ ...string) *server {
 	tb.Helper()
-	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(tb, err)
-	require.NoError(tb, listener.Close())
-	program, err := os.Executable()
-	require.NoError(tb, err)
-	s := &server{cmd: exec.CommandContext(tb.Context(), program), base: "http://127.0.0.1:" + port, log: &logBuffer{}}
-	s.cmd.Env = append([]string{asServer + "=1", "PORT=" + port, credentialKey}, environ...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	require.NoError(tb, s.cmd.Start())
-	tb.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-	})
-	return s
+	p := programtest.Launch(tb, append(environ, credentialKey)...)
+	return &server{p, "http://" + p.Address}
 }
 
 // start starts a function on the database and waits until it is ready.
@@ -93,7 +51,7 @@ func start(tb testing.TB, target, url string) *server {
 	tb.Helper()
 	s := launch(tb, "FUNCTION_TARGET="+target, "DATABASE_URL="+url)
 	require.Eventually(tb, func() bool { return s.status(tb, http.MethodGet, web.ReadyPath, "") == http.StatusOK }, 20*time.Second, 5*time.Millisecond,
-		"%s", s.log)
+		"%s", s.Log)
 	return s
 }
 
@@ -144,8 +102,8 @@ func TestAnUnknownTargetFailsWithTheList(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"", "getuser"} {
 		s := launch(t, "FUNCTION_TARGET="+target)
-		require.Error(t, s.cmd.Wait())
-		assert.Contains(t, s.log.String(), fmt.Sprintf("server: FUNCTION_TARGET is %q: it has to be one of %s", target,
+		require.Error(t, s.Cmd.Wait())
+		assert.Contains(t, s.Log.String(), fmt.Sprintf("server: FUNCTION_TARGET is %q: it has to be one of %s", target,
 			strings.Join(functions.Manifest().Functions(), ", ")))
 	}
 }
@@ -153,9 +111,9 @@ func TestAnUnknownTargetFailsWithTheList(t *testing.T) {
 func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=PutUser", "ENVIRONMENT=production", "TEST_MODE=1")
-	require.Error(t, s.cmd.Wait())
-	assert.Contains(t, s.log.String(), "DATABASE_URL: is required")
-	assert.Contains(t, s.log.String(), "TEST_MODE: is not for production")
+	require.Error(t, s.Cmd.Wait())
+	assert.Contains(t, s.Log.String(), "DATABASE_URL: is required")
+	assert.Contains(t, s.Log.String(), "TEST_MODE: is not for production")
 }
 
 func TestAFunctionServesItsOwnPathAndMethodOnly(t *testing.T) {
@@ -190,8 +148,8 @@ func TestWithoutItsDatabaseAFunctionIsUnavailable(t *testing.T) {
 func TestOnAnotherDatabaseAFunctionEnds(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=PutUser", "DATABASE_URL="+pgtest.EmptyURL(t))
-	require.Error(t, s.cmd.Wait())
-	assert.Contains(t, s.log.String(), "server: the database lacks the tables __EFMigrationsHistory, users,")
+	require.Error(t, s.Cmd.Wait())
+	assert.Contains(t, s.Log.String(), "server: the database lacks the tables __EFMigrationsHistory, users,")
 }
 
 func TestSIGTERMLetsRunningRequestsEnd(t *testing.T) {
@@ -212,13 +170,13 @@ func TestSIGTERMLetsRunningRequestsEnd(t *testing.T) {
 	}()
 	_, err := io.WriteString(sender, `{"ids":`)
 	require.NoError(t, err)
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool { return s.status(t, "GET", web.LivePath, "") == 0 }, 10*time.Second, 5*time.Millisecond, "it still takes requests")
 	_, err = fmt.Fprintf(sender, `[%q]}`, uuid.New())
 	require.NoError(t, err)
 	require.NoError(t, sender.Close())
 	assert.Equal(t, http.StatusOK, <-answered)
-	require.NoError(t, s.cmd.Wait(), "%s", s.log)
+	require.NoError(t, s.Cmd.Wait(), "%s", s.Log)
 }
 
 func TestAFailureHalfWayBreaksTheConnection(t *testing.T) {
@@ -340,7 +298,7 @@ func raced() bool {
 // resident reads a number of the process's memory, in bytes, from the kernel.
 func (s *server) resident(tb testing.TB, name string) int64 {
 	tb.Helper()
-	file, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	file, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Cmd.Process.Pid))
 	if errors.Is(err, os.ErrNotExist) {
 		tb.Skip("only Linux tells the memory of a process")
 	}
