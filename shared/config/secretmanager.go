@@ -18,7 +18,7 @@ import (
 const resolveTimeout = 5 * time.Second
 
 // reference is a value that stands for a secret: sm://project/secret, with /version at the end unless it is the latest.
-var reference = regexp.MustCompile(`^sm://([a-z0-9-]+)/([A-Za-z0-9_-]{1,255})(?:/([0-9]+|latest))?$`)
+var reference = regexp.MustCompile(`^sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)(?:/([0-9]+|latest))?$`)
 
 // resolve replaces references among the values of the variables by the secrets they stand for, all at the same time.
 func (l *loader) resolve(ctx context.Context, variables []Variable, values map[string]string) (faults []error) {

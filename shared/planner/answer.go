@@ -1,16 +1,14 @@
 package planner
 
 import (
-	"bytes"
 	"embed"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/google/jsonschema-go/jsonschema"
 )
 
 //go:embed schemas/*.json prompts/*.txt
@@ -25,33 +23,30 @@ func read(name string) []byte {
 	return data
 }
 
-// form is a shape of answers with its compiled schema, which decides whether an answer has it. The schemas hold the
-// bounds: a model's service keeps to their strict subset, and what it does not enforce is found here.
+// form is a shape of answers with its schema, which decides whether an answer has it. The schemas hold the bounds: a
+// model's service keeps to their strict subset, and what it does not enforce is found here.
 type form struct {
 	Shape
-	compiled func() *jsonschema.Schema
+	resolved func() *jsonschema.Resolved
 }
 
 func newForm(name, description string, call bool, file string) form {
-	schema := read(file)
+	text := read(file)
 	return form{
-		Shape{Name: name, Description: description, Schema: jsontext.Value(schema), Call: call},
-		sync.OnceValue(func() *jsonschema.Schema {
-			document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-			if err != nil {
-				panic(err) // a test compiles all of them
+		Shape{Name: name, Description: description, Schema: jsontext.Value(text), Call: call},
+		sync.OnceValue(func() *jsonschema.Resolved {
+			var schema jsonschema.Schema
+			if err := json.Unmarshal(text, &schema); err != nil {
+				panic(err) // a test resolves all of them
 			}
-			compiler := jsonschema.NewCompiler()
-			if err := compiler.AddResource(schemaURL, document); err != nil {
+			resolved, err := schema.Resolve(nil)
+			if err != nil {
 				panic(err)
 			}
-			return compiler.MustCompile(schemaURL)
+			return resolved
 		}),
 	}
 }
-
-// schemaURL names a schema to its compiler, which would take a bare name for a file's.
-const schemaURL = "https://liftlog.online/answer.json"
 
 var (
 	planForm    = newForm("GetGymPlan", "Hands the plan over to the person.", true, "schemas/plan.json")
@@ -61,11 +56,11 @@ var (
 
 // parse reads an answer of the form into dst. Its error says what is wrong with the answer, and is for the model only.
 func (f form) parse(text string, dst any) error {
-	document, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	if err != nil {
+	var document any
+	if err := json.Unmarshal([]byte(text), &document); err != nil {
 		return fmt.Errorf("it is not JSON: %w", err)
 	}
-	if err := f.compiled().Validate(document); err != nil {
+	if err := f.resolved().Validate(document); err != nil {
 		return err
 	}
 	return json.Unmarshal([]byte(text), dst)

@@ -13,7 +13,7 @@ import (
 func TestFormsCompileAndAreStrict(t *testing.T) {
 	t.Parallel()
 	for _, f := range []form{planForm, sessionForm, chatForm} {
-		require.NotPanics(t, func() { f.compiled() }, f.Name)
+		require.NotPanics(t, func() { f.resolved() }, f.Name)
 		var schema any
 		require.NoError(t, json.Unmarshal(f.Schema, &schema))
 		checkStrict(t, f.Name, schema)

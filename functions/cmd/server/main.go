@@ -57,7 +57,9 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	}
 	log := logging.New(logs, c.Service.LogLevel)
 	slog.SetDefault(log)
-	// The collector works harder before the platform ends the instance for its memory.
+	// A function's heap is small beside its program. To collect it twice as often costs little, and the collector works harder
+	// before the platform ends the instance for its memory.
+	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(route.MemoryBytes() / 10 * 8)
 	deps, gate, closeAll, err := functions.Open(ctx, c, manifest.Manifest{route}, route.Function, route.Pool, log)
 	if err != nil {

@@ -50,10 +50,15 @@ type built struct {
 // New returns a Verifier. It looks for credentials when it is first used.
 func New(o Options) *Verifier { return &Verifier{options: o, client: outbound.NewClient(maxBody)} }
 
-var tokenForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,999}$`)
+// maxTokenLength is longer than any purchase token.
+const maxTokenLength = 1000
+
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // Plausible reports whether the text may be a purchase token.
-func (v *Verifier) Plausible(token string) bool { return tokenForm.MatchString(token) }
+func (v *Verifier) Plausible(token string) bool {
+	return len(token) <= maxTokenLength && tokenForm.MatchString(token)
+}
 
 // kind is what Google calls a purchase of a product.
 const kind = "androidpublisher#productPurchase"
