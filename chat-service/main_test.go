@@ -157,7 +157,7 @@ func TestAClientWhoLeavesEndsTheRequestToTheModel(t *testing.T) {
 	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
 	require.Eventually(t, func() bool { return model.Active() == 1 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, c.Close())
-	require.Eventually(t, func() bool { return model.Active() == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return model.Active() == 0 }, 10*time.Second, time.Millisecond)
 }
 
 func TestNamedOriginsMaySendCredentials(t *testing.T) {
