@@ -100,7 +100,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	})
 	ready := func(ctx context.Context) error { return errors.Join(h.Ready(), gate.Ready(ctx)) }
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: ready}
-	return serve(ctx, c.HTTP.Port, withProbes(service.All(h.Mounts()), ready), h, gate, log)
+	return serve(ctx, c.HTTP.Port, service.Probed(service.All(h.Mounts())), h, gate, log)
 }
 
 func parseFlags(args []string, output io.Writer) error {
@@ -142,19 +142,4 @@ func serve(ctx context.Context, port int, handler http.Handler, h *hub.Hub, gate
 		return fmt.Errorf("drain: %w", err)
 	}
 	return nil
-}
-
-// withProbes answers the platform's probes beside the service, which logs every request.
-func withProbes(service http.Handler, ready func(context.Context) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case web.LivePath:
-		case web.ReadyPath:
-			if ready(r.Context()) != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-		default:
-			service.ServeHTTP(w, r)
-		}
-	})
 }

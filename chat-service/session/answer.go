@@ -21,8 +21,6 @@ const (
 	stepEvery = time.Second / 20
 	// answerTimeout bounds an answer: the app waits for it without an end.
 	answerTimeout = 5 * time.Minute
-	// giveBackTimeout bounds giving back a call that the model did not answer.
-	giveBackTimeout = 5 * time.Second
 )
 
 // call is one that the model is to answer, and the answer as far as it has come. The session's lock guards it.
@@ -167,8 +165,6 @@ func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error)
 	}
 	err = ask(ctx, c.text, func(step planner.Step) error { return s.step(ctx, c, step) })
 	if apierr.KindOf(err) == apierr.Unavailable {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-		defer cancel()
 		giveBack(ctx)
 	}
 	return true, err

@@ -43,7 +43,8 @@ type Conversation interface {
 type Options struct {
 	// NewConversation is called when the client first says something, and again after each restart. It has to return at once.
 	NewConversation func() Conversation
-	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does.
+	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does. giveBack works within bounds of its
+	// own, whether or not the answer's context has ended.
 	Take func(context.Context) (giveBack func(context.Context), err error)
 	Log  *slog.Logger
 }

@@ -54,6 +54,13 @@ const (
 // Single serves one route and nothing else, as the cloud runs it: another method is 405, and another path is 421,
 // because to an app a 404 says that the user is gone.
 func (s *Service) Single(m Mount) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(m.Method+" "+m.Path, s.endpoint(m))
+	return s.Probed(s.chain(mux, &statusError{http.StatusMisdirectedRequest, "This function does not serve this path."}))
+}
+
+// Probed answers the platform's probes, which are not logged, and hands everything else to next.
+func (s *Service) Probed(next http.Handler) http.Handler {
 	probes := http.NewServeMux()
 	probes.HandleFunc("GET "+LivePath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	probes.HandleFunc("GET "+ReadyPath, func(w http.ResponseWriter, r *http.Request) {
@@ -61,15 +68,12 @@ func (s *Service) Single(m Mount) http.Handler {
 			respond(w, err)
 		}
 	})
-	mux := http.NewServeMux()
-	mux.Handle(m.Method+" "+m.Path, s.endpoint(m))
-	function := s.chain(mux, &statusError{http.StatusMisdirectedRequest, "This function does not serve this path."})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == LivePath || r.URL.Path == ReadyPath {
 			probes.ServeHTTP(w, r)
 			return
 		}
-		function.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
 }
 
