@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
 // Report says what [Up] would do, and what keeps it from doing so.
 type Report struct {
-	Pending   []string // files of migrations, such as user/00002_password_tags.sql
+	Pending   []string // files of migrations, such as user/00002_password_tags.sql, those of lost or invalid indexes among them
 	Obstacles []string // sentences
 }
 
@@ -28,11 +26,13 @@ func (e *ObstaclesError) Error() string { return strings.Join(e.Obstacles, "; ")
 // Check compares both databases with what the migrations build on, and changes nothing.
 func Check(ctx context.Context, databases Databases) (report Report, err error) {
 	err = databases.each(func(s set, pool *pgxpool.Pool) error {
-		pending, err := s.pending(ctx, pool)
+		now, err := s.state(ctx, pool)
 		if err != nil {
 			return err
 		}
+		pending := now.pending()
 		obstacles, err := s.obstacles(ctx, pool, len(pending) > 0)
+		obstacles = append(obstacles, now.lost()...)
 		for _, migration := range pending {
 			report.Pending = append(report.Pending, s.folder+"/"+migration)
 		}
@@ -42,31 +42,6 @@ func Check(ctx context.Context, databases Databases) (report Report, err error) 
 		return err
 	})
 	return report, err
-}
-
-// pending lists the migrations that have not been applied.
-func (s set) pending(ctx context.Context, pool *pgxpool.Pool) (paths []string, err error) {
-	var applied []int64
-	if there, err := exists(ctx, pool, s.versionTable); err != nil {
-		return nil, err
-	} else if there {
-		rows, _ := pool.Query(ctx, `SELECT version_id FROM `+s.versionTable)
-		if applied, err = pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil {
-			return nil, postgres.Wrap("read applied migrations", err)
-		}
-	}
-	db := stdlib.OpenDBFromPool(pool)
-	defer func() { _ = db.Close() }()
-	provider, err := s.provider(db)
-	if err != nil {
-		return nil, err
-	}
-	for _, source := range provider.ListSources() {
-		if !slices.Contains(applied, source.Version) {
-			paths = append(paths, source.Path)
-		}
-	}
-	return paths, nil
 }
 
 func exists(ctx context.Context, db postgres.Querier, table string) (there bool, err error) {

@@ -51,8 +51,13 @@ func (s set) other() set {
 // Databases are the pools on the users' and the rate limits' database, which may be the same one.
 type Databases struct{ User, RateLimit *pgxpool.Pool }
 
-// lockTimeout is how long a migration may queue for a lock, and others behind it.
+// lockTimeout is how long a migration may queue for a lock, and others behind it. Indexes are made and dropped concurrently, whose
+// waits for older transactions block nobody: their files switch it off.
 const lockTimeout = 3 * time.Second
+
+// MaxTime bounds a whole run, and each statement of it, should the program be killed while the server is at work for it. An
+// index on a large live table is the longest of them.
+const MaxTime = time.Hour
 
 // lockAttempts is how often a migration is tried that did not get its lock.
 const lockAttempts = 5
@@ -61,7 +66,8 @@ const lockAttempts = 5
 // let a live table's users queue behind it.
 func options(url, cloudSQLInstance string) postgres.Options {
 	return postgres.Options{
-		URL: url, CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: 3, LockTimeout: lockTimeout,
+		URL: url, CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: 3,
+		LockTimeout: lockTimeout, StatementTimeout: MaxTime,
 	}
 }
 
@@ -96,8 +102,11 @@ func (d Databases) each(fn func(set, *pgxpool.Pool) error) error {
 }
 
 // Up applies what is pending, after it has made sure by [Check] that nothing stands in the way. Several may run at once:
-// they take turns by a lock of the database, and the later ones find nothing to do.
+// they take turns by a lock of the database, and the later ones find nothing to do. What is left of an index when ctx or
+// [MaxTime] ends is made anew by the next run.
 func Up(ctx context.Context, databases Databases, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, MaxTime)
+	defer cancel()
 	report, err := Check(ctx, databases)
 	if err != nil {
 		return err
@@ -113,6 +122,9 @@ func (s set) up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error
 	defer func() { _ = db.Close() }()
 	provider, err := s.provider(db)
 	if err != nil {
+		return err
+	}
+	if err := s.forget(ctx, pool); err != nil {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
@@ -143,8 +155,8 @@ func (s set) up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error
 const lockNotAvailable = "55P03"
 
 func (s set) provider(db *sql.DB) (*goose.Provider, error) {
-	// Tried once a second for ten minutes: the other run may be building an index.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
+	// Tried once a second for as long as the other run may take.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, uint64(MaxTime/time.Second)))
 	if err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}
@@ -153,7 +165,8 @@ func (s set) provider(db *sql.DB) (*goose.Provider, error) {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, folder,
-		goose.WithTableName(s.versionTable), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+		goose.WithTableName(s.versionTable), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true),
+		goose.WithAllowOutofOrder(true)) // an index that was lost is made anew behind later migrations
 	if err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -223,15 +225,90 @@ func (n *notify) Handle(ctx context.Context, record slog.Record) error {
 	return n.Handler.Handle(ctx, record)
 }
 
-func TestAnInvalidIndexIsMended(t *testing.T) {
+func TestAnIndexIsMadeBesideOpenReaders(t *testing.T) {
+	t.Parallel()
+	for name, read := range map[string]string{
+		"of its table":     `SELECT count(*) FROM user_events`,
+		"of another table": `SELECT count(*) FROM users`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.URL(t)
+			exec(t, url, `UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'v2_ix_user_events_user_id_timestamp'::regclass`)
+			pool := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 2})
+			reader, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+			require.NoError(t, err)
+			_, err = reader.Exec(t.Context(), read)
+			require.NoError(t, err)
+
+			ended := make(chan error, 1)
+			go func() { ended <- up(t, url, url) }()
+			waits := func() bool { // longer than any other lock is waited for
+				var waiting bool
+				err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+					WHERE datname = current_database() AND wait_event = 'virtualxid' AND query_start < now() - interval '4 seconds')`).Scan(&waiting)
+				return err == nil && waiting
+			}
+			require.Eventually(t, waits, time.Minute, 50*time.Millisecond)
+			exec(t, url, `UPDATE user_events SET expiry = now()`) // writers go on meanwhile
+			require.NoError(t, reader.Commit(t.Context()))
+			require.NoError(t, <-ended)
+			assert.Equal(t, migrations.Report{}, check(t, url, url))
+		})
+	}
+}
+
+func TestALostOrInvalidIndexIsMended(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]string{
+		"never made":  `DELETE FROM v2_user_migrations WHERE version_id = 5; UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'v2_ix_shared_items_expiry'::regclass`,
+		"invalid":     `UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'v2_ix_shared_items_expiry'::regclass`,
+		"lost":        `DROP INDEX v2_ix_shared_items_expiry`,
+		"not in turn": `DELETE FROM v2_user_migrations WHERE version_id = 5; DROP INDEX v2_ix_shared_items_expiry`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.URL(t)
+			exec(t, url, harm)
+			report := check(t, url, url)
+			assert.Equal(t, migrations.Report{Pending: []string{"user/00005_shared_item_expiry.sql"}}, report)
+			require.NoError(t, up(t, url, url))
+			assert.Equal(t, 1, count(t, url, `SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = 'v2_ix_shared_items_expiry'::regclass`))
+			assert.Equal(t, migrations.Report{}, check(t, url, url))
+		})
+	}
+}
+
+func TestALostTableIsNotMadeAnew(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	exec(t, url, `
-		DELETE FROM v2_user_migrations WHERE version_id = 5;
-		UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'v2_ix_shared_items_expiry'::regclass`)
-	assert.Equal(t, []string{"user/00005_shared_item_expiry.sql"}, check(t, url, url).Pending)
-	require.NoError(t, up(t, url, url))
-	assert.Zero(t, count(t, url, `SELECT count(*) FROM pg_index WHERE NOT indisvalid`))
+	exec(t, url, `DROP TABLE v2_feed_clocks`)
+	const want = "user: v2_feed_clocks is missing or invalid, though 00003_feed_clocks.sql is recorded as applied: was the database restored as a whole?"
+	assert.Equal(t, []string{want}, check(t, url, url).Obstacles)
+	assert.ErrorContains(t, up(t, url, url), want)
+}
+
+func TestWhatMigrationsMakeIsKnown(t *testing.T) {
+	t.Parallel()
+	known, err := migrations.Relations()
+	require.NoError(t, err)
+	assert.ElementsMatch(t, list(t, pgtest.URL(t), `
+		SELECT relname FROM pg_class c
+		WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i') AND relname LIKE 'v2\_%' AND relname NOT LIKE '%\_migrations%'
+			AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid)`), known)
+}
+
+func TestIndexesAreMadeWithoutALockTimeout(t *testing.T) {
+	t.Parallel()
+	paths, err := fs.Glob(migrations.Files(), "*/*.sql")
+	require.NoError(t, err)
+	for _, path := range paths {
+		text, err := fs.ReadFile(migrations.Files(), path)
+		require.NoError(t, err)
+		if bytes.Contains(text, []byte("CONCURRENTLY")) {
+			assert.Regexp(t, `(?s)Up\nSET lock_timeout = 0;\n.*CONCURRENTLY.*RESET lock_timeout;\n$`, string(text), path)
+		}
+	}
 }
 
 func TestCheckNamesWhatStandsInTheWay(t *testing.T) {
