@@ -10,10 +10,11 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/liftlog/liftlog-api/shared/retryafter"
 )
 
 const (
@@ -193,7 +194,7 @@ var codeForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // readError reads an answer that is an error.
 func readError(r *http.Response) *statusError {
-	e := &statusError{status: r.StatusCode, retryAt: retryAt(r.Header, time.Now())}
+	e := &statusError{status: r.StatusCode, retryAt: retryafter.Read(r.Header, time.Now(), furthest)}
 	text, _ := io.ReadAll(io.LimitReader(r.Body, maxError)) // what did not come is not missed
 	var content struct {
 		Error struct {
@@ -209,25 +210,4 @@ func readError(r *http.Response) *statusError {
 		}
 	}
 	return e
-}
-
-// retryAt is when the service wants to be asked again, not before now and at most [furthest] from it; zero when it
-// does not say.
-func retryAt(h http.Header, now time.Time) time.Time {
-	text := h.Get("Retry-After")
-	at, err := http.ParseTime(text)
-	if err != nil {
-		seconds, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(seconds >= 0) {
-			return time.Time{}
-		}
-		at = now.Add(time.Duration(min(seconds, furthest.Seconds()) * float64(time.Second)))
-	}
-	if at.Before(now) {
-		return now
-	}
-	if latest := now.Add(furthest); at.After(latest) {
-		return latest
-	}
-	return at
 }

@@ -8,10 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/retryafter"
 )
 
 // Fault is why a store gave no verdict. It is one of the constants, and so safe to log and to count.
@@ -123,21 +123,9 @@ func Ask(client *http.Client, r *http.Request) (Answer, error) {
 // maxRetryAfter is the longest that a store's wish is followed.
 const maxRetryAfter = time.Hour
 
-// RetryAt is when an answer's Retry-After, in either of its forms, asks to come back: at most an hour from now, and
-// zero when it does not say.
+// RetryAt is when an answer's Retry-After asks to come back: at most an hour from now, and zero when it does not say.
 func RetryAt(header http.Header, now time.Time) time.Time {
-	text := header.Get("Retry-After")
-	at, err := http.ParseTime(text)
-	if seconds, numErr := strconv.ParseUint(text, 10, 31); numErr == nil {
-		at, err = now.Add(time.Duration(seconds)*time.Second), nil
-	}
-	if err != nil {
-		return time.Time{}
-	}
-	if latest := now.Add(maxRetryAfter); at.After(latest) {
-		return latest
-	}
-	return at
+	return retryafter.Read(header, now, maxRetryAfter)
 }
 
 // leftForAnswer is what has to be left of the time, after a wait, to ask again.
