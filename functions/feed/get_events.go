@@ -12,6 +12,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/feed"
+	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 // GetEventsRequest names the users whose events to read.
@@ -74,15 +75,7 @@ func (h *Handlers) GetEvents(ctx context.Context, req GetEventsRequest, out *jso
 	for i, user := range req.Users {
 		asked[i] = feed.Followed{UserID: user.UserID, Secret: user.FollowSecret, Since: user.Since}
 	}
-	write := func(tokens ...jsontext.Token) (err error) {
-		for _, token := range tokens {
-			if err == nil {
-				err = out.WriteToken(token)
-			}
-		}
-		return err
-	}
-	if err := write(jsontext.BeginObject, jsontext.String("events"), jsontext.BeginArray); err != nil {
+	if err := web.WriteTokens(out, jsontext.BeginObject, jsontext.String("events"), jsontext.BeginArray); err != nil {
 		return err
 	}
 	invalid, err := feed.Each(ctx, h.DB, asked, time.Now(), func(e feed.Event) error {
@@ -94,11 +87,11 @@ func (h *Handlers) GetEvents(ctx context.Context, req GetEventsRequest, out *jso
 	if err != nil {
 		return err
 	}
-	if err := write(jsontext.EndArray, jsontext.String("invalidFollowSecrets")); err != nil {
+	if err := web.WriteTokens(out, jsontext.EndArray, jsontext.String("invalidFollowSecrets")); err != nil {
 		return err
 	}
 	if err := json.MarshalEncode(out, invalid); err != nil {
 		return err
 	}
-	return write(jsontext.EndObject)
+	return web.WriteTokens(out, jsontext.EndObject)
 }

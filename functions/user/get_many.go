@@ -9,6 +9,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	users "github.com/liftlog/liftlog-api/shared/user"
+	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 // GetManyRequest names the users to read.
@@ -39,19 +40,11 @@ func (h *Handlers) GetMany(ctx context.Context, req GetManyRequest, out *jsontex
 		return err
 	}
 	defer done()
-	write := func(tokens ...jsontext.Token) (err error) {
-		for _, token := range tokens {
-			if err == nil {
-				err = out.WriteToken(token)
-			}
-		}
-		return err
-	}
-	if err := write(jsontext.BeginObject, jsontext.String("users"), jsontext.BeginObject); err != nil {
+	if err := web.WriteTokens(out, jsontext.BeginObject, jsontext.String("users"), jsontext.BeginObject); err != nil {
 		return err
 	}
 	err = users.Each(ctx, h.DB, req.IDs, func(p users.Profile) error {
-		if err := write(jsontext.String(p.ID.String())); err != nil {
+		if err := web.WriteTokens(out, jsontext.String(p.ID.String())); err != nil {
 			return err
 		}
 		return json.MarshalEncode(out, toWire(p))
@@ -59,5 +52,5 @@ func (h *Handlers) GetMany(ctx context.Context, req GetManyRequest, out *jsontex
 	if err != nil {
 		return err
 	}
-	return write(jsontext.EndObject, jsontext.EndObject)
+	return web.WriteTokens(out, jsontext.EndObject, jsontext.EndObject)
 }

@@ -193,3 +193,13 @@ func readTime(dec *jsontext.Decoder, dst *time.Time) error {
 func writeTime(enc *jsontext.Encoder, t *time.Time) error {
 	return enc.WriteToken(jsontext.String(t.UTC().Format("2006-01-02T15:04:05.9999999") + "+00:00"))
 }
+
+// WriteTokens writes the tokens, one after the other, until one cannot be written.
+func WriteTokens(out *jsontext.Encoder, tokens ...jsontext.Token) error {
+	for _, token := range tokens {
+		if err := out.WriteToken(token); err != nil {
+			return err
+		}
+	}
+	return nil
+}
