@@ -17,6 +17,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/clientaddr"
 	"github.com/liftlog/liftlog-api/shared/logging"
 )
 
@@ -174,7 +175,8 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 		w.Header().Set(requestIDHeader, e.RequestID)
 		recorder := &responseRecorder{ResponseWriter: w}
 		setDeadlines(recorder, writeTimeout)
-		r = r.WithContext(logging.WithModelUse(context.WithValue(r.Context(), eventKey{}, e), &e.model))
+		ctx := clientaddr.With(context.WithValue(r.Context(), eventKey{}, e), r)
+		r = r.WithContext(logging.WithModelUse(ctx, &e.model))
 		r.Pattern = "" // the framework's own is "/"
 		defer func() {
 			if v := recover(); v != nil {
