@@ -15,8 +15,11 @@ func TestTheReadmeListsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
-	chat := struct{ Chat config.Chat }{}
-	for _, v := range append(config.Describe(ConfigFor(Manifest()...)), config.Describe(&chat)...) {
+	others := struct {
+		Chat    config.Chat
+		Cleanup config.Cleanup
+	}{}
+	for _, v := range append(config.Describe(ConfigFor(Manifest()...)), config.Describe(&others)...) {
 		row := fmt.Sprintf("| `%s` | %s", v.Name, v.Doc)
 		if v.Default != "" {
 			row += fmt.Sprintf(" (default `%s`)", v.Default)

@@ -31,6 +31,7 @@ func main() {
 type configuration struct {
 	Service  config.Service
 	Database config.Database
+	Cleanup  config.Cleanup
 }
 
 func run(ctx context.Context, args, environ []string, output io.Writer) error {
@@ -62,5 +63,6 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 		return err
 	}
 	defer rateLimit.Close()
-	return cleanup.Run(ctx, cleanup.Databases{User: user, RateLimit: rateLimit}, time.Now(), *dryRun, logging.New(output, c.Service.LogLevel))
+	return cleanup.Run(ctx, cleanup.Databases{User: user, RateLimit: rateLimit},
+		cleanup.Options{Now: time.Now(), EventGrace: c.Cleanup.EventGrace, DryRun: *dryRun}, logging.New(output, c.Service.LogLevel))
 }

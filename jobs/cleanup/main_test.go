@@ -24,6 +24,9 @@ func TestCleanup(t *testing.T) {
 		assert.Equal(t, 5, bytes.Count(output.Bytes(), []byte("\n")))
 		assert.Contains(t, output.String(), `"message":"clean-up ended","deleted":0`)
 	}
+	var output bytes.Buffer
+	require.NoError(t, run(t.Context(), nil, append(environ, "CLEANUP_EVENT_GRACE=24h"), &output))
+	assert.Contains(t, output.String(), `"purge":"events","deleted":0,"batches":1,"left":0,"grace":"24h0m0s"`)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	require.Error(t, run(ctx, nil, environ, &bytes.Buffer{}))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,8 +58,13 @@ func left(t *testing.T, db *pgxpool.Pool) (counts [4]int) {
 // run returns the lines that a run logs.
 func run(t *testing.T, databases Databases, dryRun bool) (lines []map[string]any, err error) {
 	t.Helper()
+	return runWith(t.Context(), t, databases, Options{Now: time.Now(), DryRun: dryRun})
+}
+
+func runWith(ctx context.Context, t *testing.T, databases Databases, o Options) (lines []map[string]any, err error) {
+	t.Helper()
 	var output bytes.Buffer
-	err = Run(t.Context(), databases, time.Now(), dryRun, slog.New(slog.NewJSONHandler(&output, nil)))
+	err = Run(ctx, databases, o, slog.New(slog.NewJSONHandler(&output, nil)))
 	for line := range strings.Lines(output.String()) {
 		var fields map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &fields))
@@ -138,10 +144,9 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	assert.InDelta(t, 1, lines[4]["failed"], 0)
 }
 
-func TestItEndsBetweenBatches(t *testing.T) {
-	t.Parallel()
-	db, databases := setup(t, 2*batchSize)
-	// A trigger holds the first batch until the test has asked for the end.
+// hold makes a trigger that keeps deletions of events from ending until release is called.
+func hold(t *testing.T, db *pgxpool.Pool) (isHeld func() bool, release func()) {
+	t.Helper()
 	_, err := db.Exec(t.Context(), `
 		CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
 		CREATE TRIGGER hold AFTER DELETE ON user_events FOR EACH STATEMENT EXECUTE FUNCTION hold()`)
@@ -150,18 +155,92 @@ func TestItEndsBetweenBatches(t *testing.T) {
 	require.NoError(t, err)
 	_, err = holder.Exec(t.Context(), `SELECT pg_advisory_lock(7)`)
 	require.NoError(t, err)
+	return func() bool {
+			var waiting int
+			err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted`).Scan(&waiting)
+			return err == nil && waiting == 1
+		}, func() {
+			require.NoError(t, holder.Hijack().Close(t.Context()))
+		}
+}
+
+// runAndStop runs with the end of its time coming while events are being deleted.
+func runAndStop(t *testing.T, db *pgxpool.Pool, databases Databases) (last map[string]any, err error) {
+	t.Helper()
+	isHeld, release := hold(t, db)
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	var lines []map[string]any
+	ended := make(chan struct{})
 	go func() {
-		ended <- Run(ctx, databases, time.Now(), false, slog.New(slog.DiscardHandler))
+		defer close(ended)
+		lines, err = runWith(ctx, t, databases, Options{Now: time.Now()})
 	}()
-	require.Eventually(t, func() bool {
-		var waiting int
-		err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted`).Scan(&waiting)
-		return err == nil && waiting == 1
-	}, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, isHeld, time.Minute, 5*time.Millisecond)
 	stop()
-	require.NoError(t, holder.Hijack().Close(t.Context()))
-	require.ErrorIs(t, <-ended, context.Canceled)
-	assert.Equal(t, batchSize+1, left(t, db)[0], "the batch under way is completed")
+	release()
+	<-ended
+	require.Len(t, lines, 5)
+	return lines[4], err
+}
+
+func TestARunWhoseTimeEndsHasDoneItsWork(t *testing.T) {
+	t.Parallel()
+	db, databases := setup(t, 2*batchSize)
+	last, err := runAndStop(t, db, databases)
+	require.NoError(t, err)
+	assert.Equal(t, "WARN", last["level"])
+	assert.InDelta(t, batchSize, last["deleted"], 0, "the batch under way is completed")
+	assert.InDelta(t, batchSize+3*2*batchSize, last["left"], 0)
+	assert.Equal(t, batchSize+1, left(t, db)[0])
+}
+
+func TestARunWhoseTimeEndsAtOnceHasFailed(t *testing.T) {
+	t.Parallel()
+	db, databases := setup(t, 2)
+	_, err := db.Exec(t.Context(), `DELETE FROM user_events`)
+	require.NoError(t, err)
+	last, err := runAndStop(t, db, databases)
+	require.ErrorIs(t, err, errNothingDone)
+	assert.InDelta(t, 0, last["deleted"], 0)
+	assert.InDelta(t, 3*2, last["left"], 0)
+}
+
+// The statements are those with which v1 removes expired events, every hour and when it starts.
+func TestV1FindsTheEventsThatItIsAboutToRemove(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		grace time.Duration
+		gone  int64 // of the rows that v1 has read, which end its process
+	}{
+		"beside v1":  {24 * time.Hour, 0},
+		"without v1": {0, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, databases := setup(t, 5)
+			rows, _ := db.Query(t.Context(), `SELECT user_id, id FROM user_events WHERE expiry < now()`)
+			read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ User, ID uuid.UUID }])
+			require.NoError(t, err)
+			require.Len(t, read, 5)
+
+			counted, err := runWith(t.Context(), t, databases, Options{Now: time.Now(), EventGrace: c.grace, DryRun: true})
+			require.NoError(t, err)
+			assert.InDelta(t, c.gone, counted[0]["deleted"], 0)
+			assert.Equal(t, c.grace.String(), counted[0]["grace"])
+			_, err = runWith(t.Context(), t, databases, Options{Now: time.Now(), EventGrace: c.grace})
+			require.NoError(t, err)
+
+			tx, err := db.Begin(t.Context())
+			require.NoError(t, err)
+			var gone int64
+			for _, event := range read {
+				deleted, err := tx.Exec(t.Context(), `DELETE FROM user_events WHERE user_id = $1 AND id = $2`, event.User, event.ID)
+				require.NoError(t, err)
+				gone += 1 - deleted.RowsAffected()
+			}
+			require.NoError(t, tx.Commit(t.Context()))
+			assert.Equal(t, c.gone, gone)
+			assert.Equal(t, 1, left(t, db)[0])
+		})
+	}
 }

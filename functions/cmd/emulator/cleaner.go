@@ -20,7 +20,7 @@ type cleaner struct {
 
 // ServeHTTP runs the job once.
 func (c cleaner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := cleanup.Run(r.Context(), c.databases, time.Now(), false, c.log); err != nil {
+	if err := cleanup.Run(r.Context(), c.databases, cleanup.Options{Now: time.Now()}, c.log); err != nil {
 		http.Error(w, "The clean-up failed: see the log.", http.StatusInternalServerError)
 	}
 }
@@ -32,7 +32,7 @@ func (c cleaner) everyHour(ctx context.Context) {
 	for {
 		select {
 		case <-ticker.C:
-			_ = cleanup.Run(ctx, c.databases, time.Now(), false, c.log)
+			_ = cleanup.Run(ctx, c.databases, cleanup.Options{Now: time.Now()}, c.log)
 		case <-ctx.Done():
 			return
 		}
