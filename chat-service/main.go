@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/liftlog/liftlog-api/chat-service/hub"
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner"
@@ -37,9 +38,6 @@ const (
 	maxHeader     = 160 << 10
 	// idleTimeout is how long a connection without a request is kept.
 	idleTimeout = 2 * time.Minute
-	// poolSize is how many connections to the rate limits' database an instance has. Each is needed for a moment once
-	// a message.
-	poolSize = 4
 	// statementTimeout bounds a statement that nobody waits for any more.
 	statementTimeout = 10 * time.Second
 )
@@ -80,7 +78,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	}
 	db, err := postgres.Open(ctx, postgres.Options{
 		URL: c.Database.RateLimitURL.Reveal(), CloudSQLInstance: c.Database.CloudSQLInstance,
-		Application: "chat-service", MaxConns: poolSize, StatementTimeout: statementTimeout,
+		Application: "chat-service", MaxConns: manifest.ProgramOf("chat-service").Pool, StatementTimeout: statementTimeout,
 	})
 	if err != nil {
 		return err

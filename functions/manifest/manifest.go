@@ -1,5 +1,5 @@
-// Package manifest reads routes.json, the one list of what v2 serves. It imports no handler, so that tools can read
-// the list without building the service.
+// Package manifest reads routes.json, the one list of what v2 serves, and programs.json, the list of what runs beside the
+// functions. It imports no handler, so that tools can read the lists without building the service.
 package manifest
 
 import (
@@ -36,15 +36,17 @@ type Route struct {
 	Path         string   `json:"path"` // a pattern of net/http.ServeMux without a method
 	Summary      string   `json:"summary"`
 	Auth         Auth     `json:"auth"`
+	Writes       bool     `json:"writes"` // it changes what is stored, so it is moved with the writes while v1 serves as well
 	Databases    []string `json:"databases"`
 	Memory       string   `json:"memory"` // in Mi, as Cloud Run writes it
 	CPU          string   `json:"cpu"`
 	Concurrency  int      `json:"concurrency"` // requests at a time in one instance
 	TimeoutS     int      `json:"timeout_s"`
-	MaxInstances int      `json:"max_instances"`
-	Pool         int      `json:"pool"`     // connections of one instance to each of its databases
-	MaxBody      int64    `json:"max_body"` // bytes; 0: takes no body
-	Secrets      []string `json:"secrets"`  // environment variables that hold secrets
+	MinInstances int      `json:"min_instances"` // kept running though nobody asks; most are left out
+	MaxInstances int      `json:"max_instances"` // left out: the most that a function may have
+	Pool         int      `json:"pool"`          // connections of one instance to each of its databases
+	MaxBody      int64    `json:"max_body"`      // bytes; 0: takes no body
+	Secrets      []string `json:"secrets"`       // environment variables that hold secrets
 }
 
 // Timeout bounds one request.
@@ -62,6 +64,11 @@ func (r Route) MemoryBytes() int64 {
 	return mi << 20
 }
 
+// Service is the name of the function's service in the cloud: put-event for PutEvent.
+func (r Route) Service() string {
+	return strings.ToLower(wordEnd.ReplaceAllString(r.Function, "$1-$2"))
+}
+
 // V1Path is the path under which v1's apps know the route: the same without /v2.
 func (r Route) V1Path() string { return strings.TrimPrefix(r.Path, "/v2") }
 
@@ -77,6 +84,10 @@ func Parse(data []byte) (Manifest, error) {
 	var faults []error
 	functions, routes := map[string]bool{}, map[string]bool{}
 	for i, r := range m {
+		if r.MaxInstances == 0 {
+			r.MaxInstances = maxInstances
+			m[i] = r
+		}
 		for _, fault := range r.faults() {
 			faults = append(faults, fmt.Errorf("route %d (%s): %s", i, r.Function, fault))
 		}
@@ -111,12 +122,20 @@ func (m Manifest) Functions() []string {
 
 var (
 	functionName = regexp.MustCompile(`^[A-Z][A-Za-z]{2,39}$`)
+	wordEnd      = regexp.MustCompile(`([a-z])([A-Z])`)
 	pathForm     = regexp.MustCompile(`^(/v2)?(/[a-z-]+)+(/\{[a-zA-Z]+\})?$`)
 	memoryForm   = regexp.MustCompile(`^(128|256|512|1024|2048)Mi$`)
 )
 
 // maxConcurrency is Cloud Run's ceiling of requests at a time in one instance.
 const maxConcurrency = 1000
+
+// maxInstances bounds each function, because each instance has connections to the database.
+const maxInstances = 10
+
+// maxServiceName keeps the login of a function's account, run-NAME@PROJECT.iam with a project's 30 characters, within the
+// 63 that PostgreSQL has for a name.
+const maxServiceName = 24
 
 // maxTimeoutS is Cloud Run's ceiling for one request.
 const maxTimeoutS = 3600
@@ -128,6 +147,7 @@ func (r Route) faults() (faults []string) {
 		}
 	}
 	check(functionName.MatchString(r.Function), "function is not a Go name")
+	check(len(r.Service()) <= maxServiceName, "function has a name too long for its login: 24 characters with a hyphen between words")
 	check(slices.Contains([]string{"GET", "POST", "PUT", "DELETE"}, r.Method), "method is unknown")
 	check(pathForm.MatchString(r.Path), "path has not the form of a route")
 	check(!strings.HasSuffix(r.Path, "z"), "path ends in z, which the platform may reserve")
@@ -140,7 +160,8 @@ func (r Route) faults() (faults []string) {
 	check(r.CPU == "1" || r.CPU == "2", "cpu is not 1 or 2")
 	check(r.Concurrency > 0 && r.Concurrency <= maxConcurrency, "concurrency is out of range")
 	check(r.TimeoutS > 0 && r.TimeoutS <= maxTimeoutS, "timeout_s is out of range")
-	check(r.MaxInstances > 0, "max_instances is not positive")
+	check(r.MaxInstances > 0 && r.MaxInstances <= maxInstances, "max_instances is not from 1 to 10")
+	check(r.MinInstances >= 0 && r.MinInstances <= r.MaxInstances, "min_instances is not from 0 to max_instances")
 	check(r.Pool > 0 == (len(r.Databases) > 0), "pool and databases do not agree")
 	check(r.MaxBody > 0 == (r.Method == "POST" || r.Method == "PUT"), "max_body and method do not agree")
 	return faults

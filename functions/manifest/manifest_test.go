@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,6 +20,7 @@ func TestParse(t *testing.T) {
 	route, ok := m.Find("PutThing")
 	require.True(t, ok)
 	assert.Equal(t, "/thing", route.V1Path())
+	assert.Equal(t, "put-thing", route.Service())
 	assert.EqualValues(t, 256<<20, route.MemoryBytes())
 	assert.True(t, route.Needs(manifest.DatabaseUser))
 	assert.False(t, route.Needs(manifest.DatabaseRateLimit))
@@ -30,16 +32,51 @@ func TestParse(t *testing.T) {
 func TestParseReportsEveryFault(t *testing.T) {
 	t.Parallel()
 	_, err := manifest.Parse([]byte(`[` + valid + `, ` + valid + `, {"function": "x", "method": "PATCH", "path": "v2/ThingZ", "summary": "No sentence",
-		"auth": "magic", "databases": ["other"], "memory": "3Gi", "cpu": "9", "concurrency": 0, "timeout_s": 0, "max_instances": 0, "pool": 0,
+		"auth": "magic", "databases": ["other"], "memory": "3Gi", "cpu": "9", "concurrency": 0, "timeout_s": 0, "max_instances": 11, "min_instances": 12, "pool": 0,
 		"max_body": 5, "secrets": []}]`))
 	require.Error(t, err)
 	for _, fault := range []string{
 		"route 1 (PutThing): is there twice", "route 2 (x): function is not a Go name", "method is unknown", "path has not the form",
 		"summary is no sentence", "auth is unknown", "a database is unknown", "memory is not one", "cpu is not", "concurrency is out of range",
-		"timeout_s is out of range", "max_instances is not positive", "pool and databases do not agree", "max_body and method do not agree",
+		"timeout_s is out of range", "max_instances is not from 1 to 10", "min_instances is not from 0", "pool and databases do not agree", "max_body and method do not agree",
 	} {
 		assert.ErrorContains(t, err, fault)
 	}
 	_, err = manifest.Parse([]byte(`[{"functoin": "x"}]`))
 	assert.ErrorContains(t, err, "functoin")
+}
+
+func TestInstancesLeftOutAreTheMost(t *testing.T) {
+	t.Parallel()
+	m, err := manifest.Parse([]byte("[" + strings.Replace(valid, `"max_instances": 5, `, "", 1) + "]"))
+	require.NoError(t, err)
+	assert.Equal(t, 10, m[0].MaxInstances)
+}
+
+func TestALongNameIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"PutAnythingOfAnybody":                "",
+		"PutAnythingOfAnybodyEver":            "a name too long for its login",
+		"P" + strings.Repeat("utAnything", 7): "is not a Go name",
+	} {
+		_, err := manifest.Parse([]byte("[" + strings.Replace(valid, "PutThing", name, 1) + "]"))
+		if want == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		assert.ErrorContains(t, err, want, name)
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	t.Parallel()
+	for _, p := range manifest.Programs() {
+		assert.Equal(t, p, manifest.ProgramOf(p.Program))
+		assert.Positive(t, p.Pool, p.Program)
+		for _, d := range p.Databases {
+			assert.Contains(t, []string{manifest.DatabaseUser, manifest.DatabaseRateLimit}, d, p.Program)
+		}
+	}
+	assert.Panics(t, func() { manifest.ProgramOf("nobody") })
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/cleanup"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
@@ -50,7 +51,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	if err := config.Load(ctx, environ, &c); err != nil {
 		return err
 	}
-	options := postgres.Options{CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: 2}
+	options := postgres.Options{CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: manifest.ProgramOf("cleanup").Pool}
 	options.URL = c.Database.URL.Reveal()
 	user, err := postgres.Open(ctx, options)
 	if err != nil {

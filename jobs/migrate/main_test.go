@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
 
@@ -57,4 +59,9 @@ func TestHelpAndFaults(t *testing.T) {
 	assert.Contains(t, output.String(), "DATABASE_URL")
 	require.ErrorContains(t, run(t.Context(), nil, nil, &output), "DATABASE_URL: is required")
 	require.Error(t, run(t.Context(), []string{"--nonsense"}, nil, &output))
+}
+
+func TestTheListOfProgramsKnowsTheConnections(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, migrations.MaxConns, manifest.ProgramOf("migrate").Pool)
 }

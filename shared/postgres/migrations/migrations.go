@@ -62,11 +62,14 @@ const MaxTime = time.Hour
 // lockAttempts is how often a migration is tried that did not get its lock.
 const lockAttempts = 5
 
+// MaxConns is how many connections to each database migrations use.
+const MaxConns = 3
+
 // options are those of a pool for migrations on the database at the URL: one that gives up on a lock rather than
 // let a live table's users queue behind it.
 func options(url, cloudSQLInstance string) postgres.Options {
 	return postgres.Options{
-		URL: url, CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: 3,
+		URL: url, CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: MaxConns,
 		LockTimeout: lockTimeout, StatementTimeout: MaxTime,
 	}
 }
