@@ -43,7 +43,9 @@ const superuser = "liftlog"
 // Start runs a server that listens on a free port of loopback and keeps its data in the folder dir, which it makes, or,
 // if dir is empty, in a temporary one without regard to crashes. The server ends with this process, however that ends;
 // the caller should still [Server.Stop] it. Everything that can go wrong is one sentence that says how to mend it.
-func Start(ctx context.Context, dir string) (_ *Server, err error) {
+func Start(ctx context.Context, dir string) (*Server, error) { return startServer(ctx, dir, dir != "") }
+
+func startServer(ctx context.Context, dir string, durable bool) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	binaries, err := find(os.Getenv("PATH"), debianBinaries, fetchEmbedded)
@@ -58,7 +60,7 @@ func Start(ctx context.Context, dir string) (_ *Server, err error) {
 		}
 		s.temporary = dir
 	}
-	f := folder{path: dir, binaries: binaries, ephemeral: s.temporary != ""}
+	f := folder{path: dir, binaries: binaries, ephemeral: s.temporary != "", durable: durable}
 	if err := s.start(ctx, f); err != nil {
 		close(s.exited)
 		return nil, errors.Join(err, s.Stop())
@@ -204,7 +206,8 @@ func (s *Server) shutDown() (err error) {
 type folder struct {
 	path      string
 	binaries  string
-	ephemeral bool
+	ephemeral bool // the folder goes with the server
+	durable   bool // what is committed survives a crash
 	as        identity
 }
 
@@ -295,12 +298,18 @@ func (f folder) checkVersion(ctx context.Context) error {
 	return nil
 }
 
+// leastCommit is how long a commit of a durable server for tests takes at least, however fast the disk is.
+const leastCommit = 2 * time.Millisecond
+
 func (f folder) settings(port int) []string {
 	settings := []string{
 		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port), "unix_socket_directories=", "max_connections=200", "shared_buffers=32MB",
 	}
-	if f.ephemeral {
+	switch {
+	case !f.durable:
 		settings = append(settings, "fsync=off", "full_page_writes=off", "synchronous_commit=off")
+	case f.ephemeral:
+		settings = append(settings, "commit_delay="+strconv.FormatInt(leastCommit.Microseconds(), 10), "commit_siblings=0")
 	}
 	arguments := []string{"-D", f.data()}
 	for _, setting := range settings {

@@ -203,3 +203,16 @@ func TestOnlyDisposableDatabasesAreUsed(t *testing.T) {
 	assert.Equal(t, "liftlog_test", prefix)
 	assert.Equal(t, "postgres://someone@localhost/liftlog_test_x?sslmode=disable", server.URL("liftlog_test_x"))
 }
+
+func TestADurableDatabaseWaitsForItsDisk(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(environmentURL) != "" {
+		t.Skip("a server that runs already has settings of its own")
+	}
+	needServer(t)
+	url := DurableURL(t)
+	assert.Equal(t, "on", query(t, url, `SHOW fsync`))
+	assert.Equal(t, "on", query(t, url, `SHOW synchronous_commit`))
+	assert.Equal(t, "2000", query(t, url, `SHOW commit_delay`), "in microseconds")
+	assert.Equal(t, "rate_limit_consumptions", query(t, url, `SELECT to_regclass('rate_limit_consumptions')::text`), "it is migrated")
+}

@@ -38,43 +38,41 @@ func Run(m *testing.M) int {
 
 var (
 	mu      sync.Mutex
-	running *testServer
+	running = map[bool]*testServer{} // by whether they are durable
 )
 
-// testServer is the server of all tests in this process, and the migrated database that theirs are cloned from.
+// testServer is a server of all tests in this process, and the migrated database that theirs are cloned from.
 type testServer struct {
 	*Server
 	prefix   string // of the names of databases
 	template string
 }
 
-// stop drops the template and ends the server.
-func stop() error {
+// stop drops the templates and ends the servers.
+func stop() (err error) {
 	mu.Lock()
 	defer mu.Unlock()
-	if running == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	err := running.drop(ctx, running.template)
-	err = errors.Join(err, running.Stop())
-	running = nil
+	for _, s := range running {
+		err = errors.Join(err, s.drop(ctx, s.template), s.Stop())
+	}
+	clear(running)
 	return err
 }
 
-func server(ctx context.Context) (_ *testServer, err error) {
+func server(ctx context.Context, durable bool) (_ *testServer, err error) {
 	mu.Lock()
 	defer mu.Unlock()
-	if running != nil {
-		return running, nil
+	if there := running[durable]; there != nil {
+		return there, nil
 	}
 	started := &testServer{prefix: "test"}
 	if given := os.Getenv(environmentURL); given != "" {
 		if started.Server, started.prefix, err = attach(given); err != nil {
 			return nil, err
 		}
-	} else if started.Server, err = Start(ctx, ""); err != nil {
+	} else if started.Server, err = startServer(ctx, "", durable); err != nil {
 		return nil, err
 	}
 	started.template = started.name()
@@ -85,8 +83,8 @@ func server(ctx context.Context) (_ *testServer, err error) {
 	if err != nil {
 		return nil, errors.Join(err, started.Stop())
 	}
-	running = started
-	return running, nil
+	running[durable] = started
+	return started, nil
 }
 
 func migrate(ctx context.Context, url string) error {
@@ -139,13 +137,20 @@ func (s *testServer) admin(ctx context.Context, statement string) error {
 // URL gives the test a migrated database of its own, which both kinds of data share, until the test ends.
 func URL(tb testing.TB) string {
 	tb.Helper()
-	return database(tb, func(s *testServer) string { return s.template })
+	return database(tb, false, func(s *testServer) string { return s.template })
+}
+
+// DurableURL is like [URL] on a server that waits for its disk with every commit, as a live one does, so that a lock is
+// held for a while: at least two milliseconds, unless the server is one that runs already.
+func DurableURL(tb testing.TB) string {
+	tb.Helper()
+	return database(tb, true, func(s *testServer) string { return s.template })
 }
 
 // EmptyURL gives the test an empty database of its own until it ends.
 func EmptyURL(tb testing.TB) string {
 	tb.Helper()
-	return database(tb, func(*testServer) string { return "template1" })
+	return database(tb, false, func(*testServer) string { return "template1" })
 }
 
 // New is a pool on a [URL], closed when the test ends.
@@ -165,9 +170,9 @@ func Pool(tb testing.TB, options postgres.Options) *pgxpool.Pool {
 	return pool
 }
 
-func database(tb testing.TB, template func(*testServer) string) string {
+func database(tb testing.TB, durable bool, template func(*testServer) string) string {
 	tb.Helper()
-	s, err := server(tb.Context())
+	s, err := server(tb.Context(), durable)
 	if err != nil {
 		if os.Getenv("CI") == "" && os.Getenv(environmentURL) == "" {
 			tb.Skipf("no PostgreSQL: %v", err)
