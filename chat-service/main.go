@@ -98,7 +98,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	})
 	ready := func(ctx context.Context) error { return errors.Join(h.Ready(), gate.Ready(ctx)) }
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: ready}
-	return serve(ctx, c.HTTP.Port, service.Probed(service.All(h.Mounts())), h, gate, log)
+	return serve(ctx, c.HTTP.Port, service.Probed(h.Canonical(service.All(h.Mounts()))), h, gate, log)
 }
 
 func parseFlags(args []string, output io.Writer) error {

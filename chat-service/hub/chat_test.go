@@ -1,9 +1,11 @@
 package hub_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -276,13 +278,65 @@ func TestAMessageOfAnEndlessRecordIsNotReadToItsEnd(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoUTF8ComesBackAsSuch(t *testing.T) {
+func TestATextMessageHasToBeUTF8(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, echo)
+		const before, after = "{\"type\":1,\"invocationId\":\"0\",\"target\":\"SendMessage\",\"arguments\":[\"", "\"]}" + rs
+		c := b.open(t, webKey)
+		require.NoError(t, c.socket.WriteMessage(websocket.BinaryMessage, []byte(before+"a\xff\\ud83d"+after)))
+		assert.Equal(t, []string{message("a\uFFFD\uFFFD"), done("0")}, c.take(), "no more than that, and a binary one not even that")
+		inFrames := func(c *client, parts ...string) {
+			t.Helper()
+			frames, err := c.socket.NextWriter(websocket.TextMessage)
+			require.NoError(t, err)
+			for _, part := range parts { // what is longer than the writer's buffer goes out in frames
+				_, err = frames.Write([]byte(part))
+				require.NoError(t, err)
+			}
+			require.NoError(t, frames.Close())
+		}
+		long := strings.Repeat("x", 4100-len(before)) // so that a frame, or what is read at once, ends after it
+		for cut := range 8 {
+			inFrames(c, before+long[cut:]+"日", "本👋", after)
+			assert.Equal(t, []string{message(long[cut:] + "日本👋"), done("0")}, escapeless(c.take()))
+		}
+		for _, parts := range [][]string{{before + "\xff" + after}, {before + long + "\xe6\x97", "x" + after}, {"\xe6\x97"}, {before + "\xed\xa0\x80" + after}} {
+			c := b.open(t, webKey)
+			inFrames(c, parts...)
+			assert.Equal(t, []string{"close 1007"}, c.take())
+		}
+		ends := b.log.lines(t, "connection")
+		assert.Equal(t, "not UTF-8", ends[0]["ended"])
+	})
+}
+
+// escapeless returns the records with the escapes of one character undone.
+func escapeless(records []string) []string {
+	for i := range records {
+		records[i] = strings.ReplaceAll(records[i], `\uD83D\uDC4B`, "👋")
+	}
+	return records
+}
+
+func TestNamesIgnoreTheCaseOfASCIIOnlyAndErrorsSpellThemAsTheServerDoes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newBench(t, echo)
 		c := b.open(t, webKey)
-		c.send(t, "{\"type\":1,\"invocationId\":\"0\",\"target\":\"SendMessage\",\"arguments\":[\"a\xff\\ud83d\"]}"+rs)
-		assert.Equal(t, []string{message("a\uFFFD\uFFFD"), done("0")}, c.take())
+		for call, want := range map[string]string{
+			`"target":"","arguments":[]`:                              "Failed to invoke '' due to an error on the server. HubException: Method does not exist.",
+			`"target":"ſendMessage","arguments":["x"]`:                "Failed to invoke 'ſendMessage' due to an error on the server. HubException: Method does not exist.",
+			`"target":"nosuchMETHOD","arguments":[]`:                  "Failed to invoke 'nosuchMETHOD' due to an error on the server. HubException: Method does not exist.",
+			`"target":"sendMESSAGE","arguments":[]`:                   "Failed to invoke 'SendMessage' due to an error on the server.",
+			`"target":"sendMESSAGE","arguments":[null]`:               "An unexpected error occurred invoking 'SendMessage' on the server.",
+			`"target":"RESTARTCHAT","arguments":[],"streamIds":["a"]`: "An unexpected error occurred invoking 'RestartChat' on the server. HubException: Client sent 1 stream(s), Hub method expects 0.",
+		} {
+			c.send(t, `{"type":1,"invocationId":"0",`+call+"}"+rs)
+			assert.Equal(t, []string{`{"type":3,"invocationId":"0","error":"` + want + `"}`}, c.take())
+		}
+		c.send(t, `{"type":4,"invocationId":"0","target":"introduce","arguments":["en-AU"]}`+rs)
+		assert.Equal(t, []string{`{"type":3,"invocationId":"0","error":"The client attempted to invoke the non-streaming 'Introduce' method with a streaming invocation."}`}, c.take())
 	})
 }
 
@@ -462,34 +516,73 @@ func TestRequestsThatNoClientSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newBench(t, echo)
 		live := b.negotiate(t, "", webKey).ConnectionID
-		_, status, _ := b.connect(t, "?id="+live, http.Header{"Authorization": {webKey}})
+		_, status, _ := b.connect(t, "?ID="+live, http.Header{"Authorization": {webKey}})
 		require.Equal(t, http.StatusSwitchingProtocols, status)
 		for _, test := range []struct {
 			method, path string
 			status       int
 		}{
 			{"GET", "/ai-chat", http.StatusBadRequest},
-			{"GET", "/ai-chat?id=", http.StatusBadRequest},
-			{"GET", "/ai-chat?id=%zz", http.StatusBadRequest},
+			{"GET", "/ai-chat?id=", http.StatusNotFound},
+			{"GET", "/ai-chat?id", http.StatusNotFound},
+			{"GET", "/ai-chat?id=%zz", http.StatusNotFound},
 			{"GET", "/ai-chat?id=%00%ff", http.StatusNotFound},
+			{"GET", "/ai-chat?id=" + live + "&Id=" + live, http.StatusNotFound},
 			{"GET", "/ai-chat?id=" + strings.Repeat("A", 80), http.StatusNotFound},
 			{"POST", "/ai-chat?id=" + strings.Repeat("A", 10_000), http.StatusNotFound},
-			{"POST", "/ai-chat?id=" + live, http.StatusMethodNotAllowed},
+			{"POST", "/ai-chat?iD=" + live, http.StatusMethodNotAllowed},
 			{"DELETE", "/ai-chat?id=" + live, http.StatusBadRequest},
 			{"GET", "/ai-chat?id=" + live, http.StatusBadRequest},
 			{"PATCH", "/ai-chat", http.StatusMethodNotAllowed},
-			{"POST", "/ai-chat/negotiate?negotiateVersion=1&NEGOTIATEVERSION=2&%", http.StatusOK},
-			{"POST", "/ai-chat/", http.StatusNotFound},
-			{"POST", "/ai-chat/negotiate/x", http.StatusNotFound},
-			{"POST", "//ai-chat/../ai-chat/negotiate", http.StatusNotFound},
+			{"HEAD", "/ai-chat", http.StatusMethodNotAllowed},
+			{"HEAD", "/ai-chat?id=" + live, http.StatusMethodNotAllowed},
+			{"HEAD", "/ai-chat/negotiate", http.StatusMethodNotAllowed},
+			{"PROPFIND", "/ai-chat/negotiate", http.StatusMethodNotAllowed},
+			{"POST", "/ai-chat/negotiate?negotiateVersion=1&%", http.StatusOK},
 		} {
 			answer := b.request(t, test.method, test.path, webKey, nil, strings.Repeat("x", 1000))
 			assert.Equal(t, test.status, answer.status, "%s %s", test.method, test.path)
 			if test.status != http.StatusOK {
 				assert.Equal(t, "application/problem+json; charset=utf-8", answer.header.Get("Content-Type"))
 			}
+			if test.status == http.StatusMethodNotAllowed && test.path == "/ai-chat" {
+				assert.Equal(t, "GET, POST, DELETE", answer.header.Get("Allow"))
+			}
+			refused := b.request(t, test.method, test.path, "Web wrong", nil, "")
+			assert.Equal(t, http.StatusUnauthorized, refused.status, "%s %s", test.method, test.path)
+			assert.Empty(t, refused.body, "the client would show it")
 		}
+		for _, query := range []string{"?id=", "?ID", "?id=%zz", "?id=%", "?id=a&id=b", "?id=" + live + "x", "?%69d=;"} {
+			_, status, _ := b.connect(t, query, http.Header{"Authorization": {webKey}})
+			assert.Equal(t, http.StatusNotFound, status, "never a fresh connection: %s", query)
+		}
+		twice := b.request(t, "POST", "/ai-chat/negotiate?negotiateVersion=1&NEGOTIATEVERSION=1", webKey, nil, "")
+		assert.JSONEq(t, `{"error":"The client requested a non-integer protocol version."}`, twice.body)
 		assert.Equal(t, 1, b.hub.Connections())
+	})
+}
+
+func TestPathsAreMatchedAsASPNETCoreDoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, echo)
+		foreign := b.request(t, "POST", "/elsewhere", webKey, nil, "").status
+		for path, want := range map[string]int{
+			"/ai-chat/negotiate": http.StatusOK, "/AI-Chat/NEGOTIATE": http.StatusOK, "/ai-chat/negotiate/": http.StatusOK,
+			"/v2/ai-chat/negotiate": http.StatusOK, "/V2/AI-CHAT/negotiate/": http.StatusOK,
+			"/ai-chat": http.StatusBadRequest, "/ai-chat/": http.StatusBadRequest, "/v2/ai-chat": http.StatusBadRequest, "/V2/aI-cHAT/": http.StatusBadRequest,
+			"/ai-chat//": foreign, "//ai-chat": foreign, "/ai-chat/negotiate/x": foreign, "/ai-chat-foo": foreign, "/v2/v2/ai-chat": foreign, "/v2ai-chat": foreign,
+			"/negotiate": foreign, "/ai-chat%2Fnegotiate": foreign, "//ai-chat/../ai-chat/negotiate": foreign, "/ai-chat/./negotiate": foreign,
+		} {
+			answer := b.request(t, "POST", path, webKey, nil, "")
+			assert.Equal(t, want, answer.status, path)
+		}
+		for _, path := range []string{"/ai-chat/", "/V2/AI-CHAT"} {
+			c, status, body := b.connectAt(t, path, http.Header{"Authorization": {webKey}})
+			require.Equal(t, http.StatusSwitchingProtocols, status, body)
+			c.send(t, handshake+invoke("0", "SendMessage", "x"))
+			assert.Equal(t, []string{"{}", message("x"), done("0")}, c.take())
+		}
 	})
 }
 
@@ -502,7 +595,33 @@ func TestPlacesAreGivenBackWhenAnUpgradeFails(t *testing.T) {
 		assert.Equal(t, http.StatusBadRequest, refused.status)
 		assert.Equal(t, "13", refused.header.Get("Sec-Websocket-Version"))
 		assert.Contains(t, refused.body, "The request is not a proper one for a websocket.")
+		header["Sec-WebSocket-Version"], header["Sec-WebSocket-Key"] = []string{"13"}, []string{"AAAAAAAAAAAAAAAAAAAAAA=="}
+		refused = b.request(t, "GET", hub.Path, webKey, header, "a body")
+		assert.Equal(t, http.StatusBadRequest, refused.status)
+		assert.Contains(t, refused.body, "A request for a websocket has no body.")
 		assert.Zero(t, b.hub.Connections())
+	})
+}
+
+func TestWhoSendsBeforeTheAnswerIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, echo)
+		conn, err := b.dial(t.Context(), "", "")
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, "GET "+hub.Path+" HTTP/1.1\r\nHost: hub\r\nAuthorization: "+webKey+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\nearly")
+		require.NoError(t, err)
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		_ = answer.Body.Close()
+		assert.Equal(t, http.StatusBadRequest, answer.StatusCode)
+		_, err = conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		synctest.Wait()
+		assert.Zero(t, b.hub.Connections())
+		assert.Contains(t, b.log.String(), `"status":400`)
+		assert.NotContains(t, b.log.String(), `"status":101`)
 	})
 }
 

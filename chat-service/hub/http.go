@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -19,33 +20,45 @@ import (
 
 const (
 	// Path is where the hub is.
-	Path = "/ai-chat"
+	Path          = "/ai-chat"
+	negotiatePath = "/negotiate"
 	// requestTimeout bounds negotiation and upgrade, in which a store may be asked about a purchase.
 	requestTimeout = 20 * time.Second
 )
 
 // Mounts are the hub's endpoints. Everything but websockets is refused with words that say so.
 func (h *Hub) Mounts() []web.Mount {
-	mount := func(method, path string, serve func(http.ResponseWriter, *http.Request, Caller) error) web.Mount {
-		return web.Mount{Route: web.Route{Method: method, Path: path, Timeout: requestTimeout}, Endpoint: web.Raw(h.authorized(serve))}
+	mount := func(path string, serve func(http.ResponseWriter, *http.Request, Caller) error) web.Mount {
+		return web.Mount{Route: web.Route{Path: path, Timeout: requestTimeout}, Endpoint: web.Raw(h.authorized(serve))}
 	}
-	return []web.Mount{
-		mount(http.MethodPost, Path+"/negotiate", h.negotiate),
-		mount(http.MethodGet, Path, h.connect),
-		mount(http.MethodPost, Path, h.refuse),
-		mount(http.MethodDelete, Path, h.refuse),
-	}
+	return []web.Mount{mount(Path+negotiatePath, h.negotiate), mount(Path, h.serve)}
 }
 
-// authorized asks who the caller is before anything else is looked at. Browsers cannot send headers with a websocket, and
-// have the client put the token into the query.
+// Canonical hands requests on, those for the hub with the paths that [Hub.Mounts] has. As in ASP.NET Core the case of their
+// letters does not matter, nor a slash at the end; and all of it is also below /v2. Other paths stay as they are.
+func (h *Hub) Canonical(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := strings.TrimSuffix(strings.TrimPrefix(signalr.Lower(r.URL.Path), "/v2"), "/")
+		if r.URL.RawPath == "" && strings.TrimSuffix(path, negotiatePath) == Path {
+			r = r.Clone(r.Context())
+			r.URL.Path = path
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authorized asks who the caller is before anything else is looked at, the method included. Browsers cannot send headers with a
+// websocket, and have the client put the token into the query. A refusal has no body, which the client would show.
 func (h *Hub) authorized(serve func(http.ResponseWriter, *http.Request, Caller) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		authorization := r.Header.Get("Authorization")
 		if authorization == "" {
-			authorization = r.URL.Query().Get("access_token")
+			authorization, _ = parameter(r, "access_token")
 		}
 		caller, err := h.o.Authorize(r.Context(), authorization)
+		if apierr.KindOf(err) == apierr.Unauthenticated {
+			return web.Refusal(http.StatusUnauthorized, "")
+		}
 		if err != nil {
 			return err
 		}
@@ -53,19 +66,43 @@ func (h *Hub) authorized(serve func(http.ResponseWriter, *http.Request, Caller) 
 	}
 }
 
+// parameter returns a parameter of the query as ASP.NET Core reads it: the case of its name does not matter, several values are
+// joined, and what is escaped wrongly stays as it is.
+func parameter(r *http.Request, name string) (value string, given bool) {
+	var values []string
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		if signalr.Lower(unescape(key)) == signalr.Lower(name) {
+			values = append(values, unescape(value))
+		}
+	}
+	return strings.Join(values, ","), len(values) > 0
+}
+
+func unescape(text string) string {
+	if plain, err := url.QueryUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}
+
+// errMethod refuses the methods that a path has not.
+func errMethod(w http.ResponseWriter, allowed string) error {
+	w.Header().Set("Allow", allowed)
+	return web.Refusal(http.StatusMethodNotAllowed, "This path has other methods.")
+}
+
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) error {
+	if r.Method != http.MethodPost {
+		return errMethod(w, "POST")
+	}
 	h.mu.Lock()
 	err := h.admit(caller)
 	h.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	version, asked := "", false
-	for name, values := range r.URL.Query() {
-		if strings.EqualFold(name, "negotiateVersion") {
-			version, asked = values[0], true
-		}
-	}
+	version, asked := parameter(r, "negotiateVersion")
 	answer, err := signalr.Negotiate(version, asked, h.tokens.New(caller.ID, time.Now()))
 	if err != nil {
 		return err
@@ -73,6 +110,18 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) e
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer) // a caller who has gone is no failure of ours
 	return nil
+}
+
+// serve opens a connection, or refuses what is of other transports.
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request, caller Caller) error {
+	switch r.Method {
+	case http.MethodGet:
+		return h.connect(w, r, caller)
+	case http.MethodPost, http.MethodDelete:
+		return h.refuse(r, caller)
+	default:
+		return errMethod(w, "GET, POST, DELETE")
+	}
 }
 
 // errUsed says that a token's id was used before.
@@ -95,10 +144,10 @@ var writeBuffers sync.Pool
 // the connection lives otherwise.
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller) error {
 	if !websocket.IsWebSocketUpgrade(r) {
-		return h.refuse(w, r, caller)
+		return h.refuse(r, caller)
 	}
 	id, until := "", time.Time{}
-	if token := r.URL.Query().Get("id"); token != "" {
+	if token, given := parameter(r, "id"); given {
 		var err error
 		id, until, err = h.tokens.Verify(token, caller.ID, time.Now())
 		if err != nil {
@@ -138,9 +187,9 @@ func (h *Hub) isLive(id string) bool {
 }
 
 // refuse answers the requests of other transports as a hub does that has none of their connections.
-func (h *Hub) refuse(_ http.ResponseWriter, r *http.Request, caller Caller) error {
-	token := r.URL.Query().Get("id")
-	if token == "" {
+func (h *Hub) refuse(r *http.Request, caller Caller) error {
+	token, given := parameter(r, "id")
+	if !given {
 		return errNoID
 	}
 	id, _, _ := h.tokens.Verify(token, caller.ID, time.Now()) // a connection outlives its token
@@ -159,6 +208,9 @@ func (h *Hub) refuse(_ http.ResponseWriter, r *http.Request, caller Caller) erro
 
 // upgrade answers 101. Without a socket there is either an error, which is to be answered, or nobody left to be answered.
 func upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
+	if r.ContentLength != 0 {
+		return nil, &apierr.Error{Kind: apierr.Invalid, Detail: "A request for a websocket has no body."}
+	}
 	var refusal error
 	upgrader := websocket.Upgrader{
 		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers,

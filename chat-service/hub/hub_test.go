@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -152,7 +153,7 @@ func newBench(
 	network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	b := &bench{hub: hub.New(o), log: log, dial: network.dial}
 	service := web.Service{Log: o.Log}
-	server := &http.Server{Handler: service.All(b.hub.Mounts())} //nolint:gosec // a test
+	server := &http.Server{Handler: b.hub.Canonical(service.All(b.hub.Mounts()))} //nolint:gosec // a test
 	transport := &http.Transport{DialContext: network.dial, DisableKeepAlives: true}
 	b.http = &http.Client{Transport: transport}
 	go func() { _ = server.Serve(network) }()
@@ -237,8 +238,14 @@ type client struct {
 // connect opens a websocket, or returns the status and body of the refusal.
 func (b *bench) connect(t *testing.T, query string, header http.Header) (c *client, status int, body string) {
 	t.Helper()
+	return b.connectAt(t, hub.Path+query, header)
+}
+
+// connectAt opens a websocket at a path of the test's own.
+func (b *bench) connectAt(t *testing.T, path string, header http.Header) (c *client, status int, body string) {
+	t.Helper()
 	dialer := websocket.Dialer{NetDialContext: b.dial}
-	socket, response, err := dialer.DialContext(t.Context(), "ws://hub"+hub.Path+query, header)
+	socket, response, err := dialer.DialContext(t.Context(), "ws://hub"+path, header)
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		text, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
@@ -270,7 +277,7 @@ func (c *client) read() {
 		var closed *websocket.CloseError
 		switch {
 		case errors.As(err, &closed):
-			c.add("close " + map[int]string{websocket.CloseNormalClosure: "1000", websocket.CloseAbnormalClosure: "lost"}[closed.Code])
+			c.add(strings.Replace(fmt.Sprintf("close %d", closed.Code), "1006", "lost", 1))
 			_ = c.socket.Close()
 			return
 		case err != nil:

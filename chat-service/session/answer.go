@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
@@ -25,8 +24,7 @@ const (
 
 // call is one that the model is to answer, and the answer as far as it has come. The session's lock guards it.
 type call struct {
-	method string // as it is written here
-	target string // as the client wrote it
+	method string
 	id     string
 	text   string
 
@@ -41,34 +39,39 @@ type call struct {
 	steps, sent int
 }
 
+// methods are what a client may call, by their names in lower case: as they are written here, and how many texts they take.
+var methods = map[string]struct {
+	name       string
+	parameters int
+}{
+	"introduce": {"Introduce", 1}, "sendmessage": {"SendMessage", 1}, "restartchat": {"RestartChat", 0}, "stopinprogress": {"StopInProgress", 0},
+}
+
 // invoke starts what the client calls, or answers at once. It waits for nothing.
 func (s *Session) invoke(m signalr.Message) {
-	method := strings.ToLower(m.Target)
-	parameters, known := map[string]int{"introduce": 1, "sendmessage": 1, "restartchat": 0, "stopinprogress": 0}[method]
-	argument, null, ok := "", false, known && len(m.Arguments) == parameters
-	if ok && parameters == 1 {
+	method, known := methods[signalr.Lower(m.Target)]
+	argument, null, ok := "", false, known && len(m.Arguments) == method.parameters
+	if ok && method.parameters == 1 {
 		argument, null, ok = signalr.Text(m.Arguments[0])
 	}
 	switch {
 	case !known:
 		s.complete(m.ID, signalr.NoSuchMethod(m.Target))
 	case !ok:
-		s.complete(m.ID, signalr.WrongArguments(m.Target))
+		s.complete(m.ID, signalr.WrongArguments(method.name))
 	case m.Type == signalr.StreamInvocation:
-		s.complete(m.ID, signalr.NotStreaming(m.Target))
+		s.complete(m.ID, signalr.NotStreaming(method.name))
 	case m.Streams > 0:
-		s.complete(m.ID, signalr.NoStreams(m.Target, m.Streams))
-	case method == "restartchat":
+		s.complete(m.ID, signalr.NoStreams(method.name, m.Streams))
+	case method.name == "RestartChat":
 		s.restart()
 		s.complete(m.ID, "")
-	case method == "stopinprogress":
+	case method.name == "StopInProgress":
 		s.stop(m.ID)
 	case null:
-		s.complete(m.ID, signalr.Failed(m.Target))
-	case method == "introduce":
-		s.ask(&call{method: "Introduce", target: m.Target, id: m.ID, text: argument})
+		s.complete(m.ID, signalr.Failed(method.name))
 	default:
-		s.ask(&call{method: "SendMessage", target: m.Target, id: m.ID, text: argument})
+		s.ask(&call{method: method.name, id: m.ID, text: argument})
 	}
 }
 
@@ -91,7 +94,7 @@ func (s *Session) ask(c *call) {
 	case s.waiting == nil:
 		s.waiting = c
 	default:
-		s.complete(c.id, signalr.Failed(c.target))
+		s.complete(c.id, signalr.Failed(c.method))
 	}
 }
 
@@ -212,7 +215,7 @@ func (s *Session) conclude(c *call, asked bool, err error) (outcome string) {
 		outcome = outcomeLimited
 		s.send(planner.Step{Message: explain(err, time.Now())})
 	default:
-		outcome, failure = outcomeFailed, signalr.Failed(c.target)
+		outcome, failure = outcomeFailed, signalr.Failed(c.method)
 		s.send(planner.Step{Message: explain(err, time.Now())})
 	}
 	s.complete(c.id, failure)

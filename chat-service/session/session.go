@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/text/encoding"
 
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/planner"
@@ -70,6 +71,7 @@ type Session struct {
 	quietEnd  time.Time // from when on the session ends as soon as no answer runs
 	latestEnd time.Time // when it ends whether or not one does
 	ended     string    // how it ended, for the log; empty: it goes on
+	code      int       // with which the websocket is closed
 	cutAt     time.Time // when an ended session stops waiting for the client
 
 	calls, records, bytesIn, bytesOut int64
@@ -78,7 +80,7 @@ type Session struct {
 // New makes a session of a connection that was just upgraded. It has to be served, ticked about once a second, and ends by
 // itself in the first quiet moment after quietEnd, or at latestEnd.
 func New(socket *websocket.Conn, o Options, quietEnd, latestEnd time.Time) *Session {
-	s := &Session{socket: socket, o: o, begun: time.Now(), quietEnd: quietEnd, latestEnd: latestEnd}
+	s := &Session{socket: socket, o: o, begun: time.Now(), quietEnd: quietEnd, latestEnd: latestEnd, code: websocket.CloseNormalClosure}
 	s.room.L = &s.mu
 	return s
 }
@@ -155,9 +157,9 @@ func (s *Session) read() (how string) {
 	defer s.contain(context.Background())
 	var splitter signalr.Splitter
 	for {
-		_, message, err := s.socket.NextReader()
+		kind, message, err := s.socket.NextReader()
 		if err == nil {
-			err = s.readMessage(message, &splitter)
+			err = s.readMessage(message, kind == websocket.TextMessage, &splitter)
 		}
 		var closed *websocket.CloseError
 		switch {
@@ -170,17 +172,29 @@ func (s *Session) read() (how string) {
 	}
 }
 
-// readMessage takes what the message holds. Its boundaries mean nothing, nor whether it is a text or binary one.
-func (s *Session) readMessage(message io.Reader, splitter *signalr.Splitter) error {
+// readMessage takes what the message holds. Its boundaries mean nothing, and whether it is a text or a binary one no more than
+// that a text has to be UTF-8, as RFC 6455 demands (8.1).
+func (s *Session) readMessage(message io.Reader, text bool, splitter *signalr.Splitter) error {
 	chunk, _ := chunks.Get().(*[4 << 10]byte)
 	defer chunks.Put(chunk)
+	begun := 0 // bytes of a character that goes on in the next chunk
 	for {
-		n, err := message.Read(chunk[:])
-		if n > 0 {
+		n, err := message.Read(chunk[begun:])
+		part, rest := chunk[:begun+n], chunk[:0]
+		if text {
+			_, whole, invalid := encoding.UTF8Validator.Transform(part, part, errors.Is(err, io.EOF))
+			if errors.Is(invalid, encoding.ErrInvalidUTF8) {
+				s.refuseText()
+				whole = len(part)
+			}
+			part, rest = part[:whole], part[whole:]
+		}
+		if len(part) > 0 {
 			var taken sync.WaitGroup
-			taken.Go(func() { s.take(chunk[:n], splitter) }) // elsewhere, as the stack that it takes would stay the reader's
+			taken.Go(func() { s.take(part, splitter) }) // elsewhere, as the stack that it takes would stay the reader's
 			taken.Wait()
 		}
+		begun = copy(chunk[:], rest)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -188,6 +202,16 @@ func (s *Session) readMessage(message io.Reader, splitter *signalr.Splitter) err
 			return err
 		}
 	}
+}
+
+// refuseText ends the session for a message of text that is none.
+func (s *Session) refuseText() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended == "" {
+		s.code = websocket.CloseInvalidFramePayloadData
+	}
+	s.end("not UTF-8", "")
 }
 
 // take acts on the bytes that came in.
@@ -316,15 +340,15 @@ func (s *Session) wake() {
 func (s *Session) write() {
 	defer s.contain(context.Background())
 	for {
-		out, last := s.next()
+		out, last, code := s.next()
 		if out != nil {
 			_ = s.socket.SetWriteDeadline(time.Now().Add(writeTimeout))
 			err := s.socket.WriteMessage(websocket.TextMessage, out.Bytes())
 			s.written(out, err)
 		}
 		if last {
-			normal := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-			_ = s.socket.WriteControl(websocket.CloseMessage, normal, time.Now().Add(writeTimeout)) // the client may have gone
+			farewell := websocket.FormatCloseMessage(code, "")
+			_ = s.socket.WriteControl(websocket.CloseMessage, farewell, time.Now().Add(writeTimeout)) // the client may have gone
 			return
 		}
 		if out == nil {
@@ -333,13 +357,13 @@ func (s *Session) write() {
 	}
 }
 
-// next returns what to write now, and whether nothing will come after it.
-func (s *Session) next() (out *bytes.Buffer, last bool) {
+// next returns what to write now, and whether nothing will come after it but the websocket's end, with that code.
+func (s *Session) next() (out *bytes.Buffer, last bool, code int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out, s.out = s.out, nil
 	s.writing = out != nil
-	return out, s.ended != ""
+	return out, s.ended != "", s.code
 }
 
 func (s *Session) written(out *bytes.Buffer, err error) {

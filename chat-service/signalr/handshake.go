@@ -3,7 +3,6 @@ package signalr
 import (
 	"bytes"
 	"fmt"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -39,7 +38,7 @@ func Handshake(record []byte) (refusal string) {
 	if err != nil {
 		return HandshakeFailed
 	}
-	if !strings.EqualFold(protocol, protocolName) {
+	if Lower(protocol) != protocolName {
 		return fmt.Sprintf("The protocol '%s' is not supported.", protocol)
 	}
 	if version > maxProtocolVersion {

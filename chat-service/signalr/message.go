@@ -90,17 +90,17 @@ func Parse(record []byte) (m Message, err error) {
 		}
 	}
 	m.Streams = len(streams)
-	return m, m.complete(wire.ID != nil, wire.Arguments != nil)
+	return m, m.complete(wire.ID != nil, wire.Target != nil && wire.Arguments != nil)
 }
 
-// complete checks for what the type requires.
-func (m *Message) complete(id, arguments bool) error {
+// complete checks for what the type requires: an id, or a target, which may be empty, and arguments.
+func (m *Message) complete(id, call bool) error {
 	ok := true
 	switch m.Type {
 	case Invocation:
-		ok = m.Target != "" && arguments
+		ok = call
 	case StreamInvocation:
-		ok = m.Target != "" && arguments && id
+		ok = call && id
 	case StreamItem, Completion, CancelInvocation:
 		ok = id
 	case Ping, Close, Ack, Sequence:
@@ -146,9 +146,9 @@ func Text(argument jsontext.Value) (value string, null, ok bool) {
 }
 
 // What the completion of a call says that failed, in the words of ASP.NET Core without detailed errors. target is the
-// method's name as the client wrote it.
+// method's name as the server spells it.
 
-// NoSuchMethod is the error of a call of a method that does not exist.
+// NoSuchMethod is the error of a call of a method that does not exist, of which only the client knows how it is spelled.
 func NoSuchMethod(target string) string {
 	return WrongArguments(target) + " HubException: Method does not exist."
 }

@@ -5,6 +5,7 @@ package signalr
 import (
 	"bytes"
 	"errors"
+	"strings"
 )
 
 const (
@@ -74,4 +75,15 @@ func shallow(text []byte) bool {
 		}
 	}
 	return true
+}
+
+// Lower returns the text with its ASCII letters in lower case. Names of protocols, methods and parameters are compared like
+// this: as in ASP.NET Core, no other letter is the same as another.
+func Lower(text string) string {
+	return strings.Map(func(c rune) rune {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		return c
+	}, text)
 }

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -103,21 +105,38 @@ type responseRecorder struct {
 	http.ResponseWriter
 	status int
 	size   int64
+	taken  bool // the connection is somebody else's, and what is written here goes nowhere
 }
 
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Hijack hands the connection over. Where nothing was answered yet, that is the answer.
+// errEarly is the failure to take over a connection whose caller did not wait for the answer.
+var errEarly = errors.New("web: the caller sent something before the answer")
+
+// Hijack hands the connection over. Where nothing was answered yet, that is the answer: that the protocol is switched, or,
+// to a caller who has sent something before being told so, 400 and the connection's end.
 func (w *responseRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil && w.status == 0 {
+	w.taken = w.taken || err == nil
+	switch {
+	case err != nil || w.status != 0:
+		return conn, rw, err
+	case rw.Reader.Buffered() > 0:
+		w.status = http.StatusBadRequest
+		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") // the caller may have gone
+		_ = conn.Close()
+		return nil, nil, errEarly
+	default:
 		w.status = http.StatusSwitchingProtocols
+		return conn, rw, nil
 	}
-	return conn, rw, err
 }
 
 func (w *responseRecorder) WriteHeader(status int) {
+	if w.taken {
+		return
+	}
 	if w.status == 0 {
 		w.status = status
 	}
@@ -125,6 +144,9 @@ func (w *responseRecorder) WriteHeader(status int) {
 }
 
 func (w *responseRecorder) Write(p []byte) (int, error) {
+	if w.taken {
+		return len(p), nil
+	}
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -25,10 +26,10 @@ type statusError struct {
 	detail string
 }
 
-func (e *statusError) Error() string { return e.detail }
+func (e *statusError) Error() string { return cmp.Or(e.detail, http.StatusText(e.status)) }
 
 // Refusal is an error for an endpoint of [Raw] that is answered by this status, where no kind of [apierr.Error] says it. The
-// detail is shown to the caller.
+// detail is shown to the caller; without one the answer has no body.
 func Refusal(status int, detail string) error { return &statusError{status, detail} }
 
 // statusClientGone is what the log says of a caller who hung up; nobody is there to be told.
@@ -52,6 +53,10 @@ func respond(w http.ResponseWriter, err error) {
 	if e, ok := errors.AsType[*apierr.Error](err); ok {
 		body.Status, body.Detail, body.Errors, retryAt = statuses[e.Kind], e.Detail, e.Fields, e.RetryAt
 	} else if e, ok := errors.AsType[*statusError](err); ok {
+		if e.detail == "" {
+			w.WriteHeader(e.status)
+			return
+		}
 		body.Status, body.Detail = e.status, e.detail
 	} else if errors.Is(err, context.Canceled) {
 		body.Status = statusClientGone

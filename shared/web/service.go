@@ -23,7 +23,7 @@ import (
 
 // Route is what the adapter has to know of a route beside its [Endpoint].
 type Route struct {
-	Method  string        // GET serves HEAD as well
+	Method  string        // GET serves HEAD as well; empty: the endpoint takes all methods, and refuses those that it has not
 	Path    string        // a pattern of [http.ServeMux] without a method
 	MaxBody int64         // in bytes; 0: the route takes no body
 	Timeout time.Duration // bounds a request from its first header to its last byte
@@ -82,7 +82,7 @@ func (s *Service) Probed(next http.Handler) http.Handler {
 func (s *Service) All(mounts []Mount) http.Handler {
 	mux := http.NewServeMux()
 	for _, m := range mounts {
-		mux.Handle(m.Method+" "+m.Path, s.endpoint(m))
+		mux.Handle(strings.TrimSpace(m.Method+" "+m.Path), s.endpoint(m))
 	}
 	return s.chain(mux, &statusError{http.StatusNotFound, "Nothing is served here."})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -71,8 +72,11 @@ func setup(t *testing.T, service web.Service, fail error) (*httptest.Server, *lo
 		mount("GET", "/panic", 0, web.Act(func(context.Context, struct{}) error { panic("secret of a panic") })),
 		mount("GET", "/text", 0, web.Text("healthy")),
 		mount("GET", "/raw/{name}", 0, web.Raw(func(w http.ResponseWriter, r *http.Request) error {
-			if r.PathValue("name") == "refused" {
+			switch r.PathValue("name") {
+			case "refused":
 				return web.Refusal(http.StatusConflict, "Somebody else is there.")
+			case "bare":
+				return web.Refusal(http.StatusUnauthorized, "")
 			}
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
@@ -81,6 +85,7 @@ func setup(t *testing.T, service web.Service, fail error) (*httptest.Server, *lo
 			}
 			return err
 		})),
+		mount("", "/any", 0, web.Raw(func(http.ResponseWriter, *http.Request) error { return web.Refusal(http.StatusTeapot, "Tea?") })),
 		mount("POST", "/as", maxBody, web.CallAs(
 			func(_ context.Context, authorization string) (string, error) {
 				if authorization == "" {
@@ -376,6 +381,29 @@ func TestRawEndpointsMayTakeTheConnection(t *testing.T) {
 	require.True(t, ok)
 	assert.InDelta(t, http.StatusSwitchingProtocols, request["status"], 0)
 	assert.Equal(t, "/raw/{name}", request["requestUrl"])
+	bare := send(t, server, "GET", "/raw/bare", "")
+	assert.Equal(t, http.StatusUnauthorized, bare.status)
+	assert.Empty(t, bare.body)
+	assert.Equal(t, "Unauthorized", lines.last(t)["error"])
+	for _, method := range []string{"GET", "HEAD", "PATCH", "OPTIONS"} {
+		assert.Equal(t, http.StatusTeapot, send(t, server, method, "/any", "").status, "a route without a method takes all")
+	}
+}
+
+func TestWhoDoesNotWaitForTheSwitchOfProtocolsIsRefused(t *testing.T) {
+	t.Parallel()
+	server, lines := setup(t, web.Service{}, nil)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(server.URL, "http://"))
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, "GET /raw/taken HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly")
+	require.NoError(t, err)
+	text, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(string(text), "HTTP/1.1 400 Bad Request\r\n"), "%s", text)
+	request, ok := lines.last(t)["httpRequest"].(map[string]any)
+	require.True(t, ok)
+	assert.InDelta(t, http.StatusBadRequest, request["status"], 0)
 }
 
 func TestStreams(t *testing.T) {

@@ -134,7 +134,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: gate.Ready}
 	chats := newHub(deps, chat.Chat, log)
 	mux := http.NewServeMux()
-	mux.Handle("/", service.All(append(functions.MountAll(routes, deps), chats.Mounts()...)))
+	mux.Handle("/", chats.Canonical(service.All(append(functions.MountAll(routes, deps), chats.Mounts()...))))
 	if local {
 		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
 		mux.Handle("POST "+cleanupPath, cleaner)
