@@ -63,7 +63,7 @@ const MaxTime = time.Hour
 const lockAttempts = 5
 
 // MaxConns is how many connections to each database migrations use.
-const MaxConns = 3
+const MaxConns = 2
 
 // options are those of a pool for migrations on the database at the URL: one that gives up on a lock rather than
 // let a live table's users queue behind it.
