@@ -11,7 +11,7 @@ import (
 	users "github.com/liftlog/liftlog-api/shared/user"
 )
 
-// GetRequest names a user by id (with dashes, without, or in braces) or by lookup.
+// GetRequest names a user by id, in any of the forms of [parseID], or by lookup.
 type GetRequest struct {
 	IDOrLookup string `json:"-" path:"idOrLookup"`
 }
@@ -23,7 +23,7 @@ const maxLookup = 64
 func (r *GetRequest) Validate() error {
 	var faults apierr.Faults
 	plain := utf8.ValidString(r.IDOrLookup) && !strings.ContainsRune(r.IDOrLookup, 0)
-	faults.Check(plain && len(r.IDOrLookup) <= maxLookup, "idOrLookup", "This is neither an id nor a lookup.")
+	faults.Check(plain && len(strings.TrimSpace(r.IDOrLookup)) <= maxLookup, "idOrLookup", "This is neither an id nor a lookup.")
 	return faults.Err()
 }
 
@@ -37,12 +37,16 @@ func (h *Handlers) Get(ctx context.Context, req GetRequest) (Profile, error) {
 	return toWire(profile), err
 }
 
-// parseID reads the forms that v1 takes in a path: 32 digits, 36 characters with dashes, and these in braces.
+// parseID reads the forms that v1 takes in a path: 32 digits, or 36 characters with dashes, which may be in braces or
+// parentheses; and white space around all of it.
 func parseID(text string) (uuid.UUID, bool) {
-	if inner, found := strings.CutPrefix(text, "{"); found {
-		if text, found = strings.CutSuffix(inner, "}"); !found || len(text) != 36 {
+	text = strings.TrimSpace(text)
+	const bracketed = 38
+	if len(text) == bracketed {
+		if around := text[:1] + text[bracketed-1:]; around != "{}" && around != "()" {
 			return uuid.Nil, false
 		}
+		text = text[1 : bracketed-1]
 	}
 	if len(text) != 36 && len(text) != 32 {
 		return uuid.Nil, false
