@@ -77,18 +77,40 @@ func Busy(detail string, cause error) *Error {
 	return &Error{Kind: Unavailable, Detail: detail, RetryAt: time.Now().Add(time.Second), Err: cause}
 }
 
-// Faults collects what is wrong with a request. The zero value is ready to use.
+// Faults collects what is wrong with a request, the first [MaxFaults] of it. The zero value is ready to use.
 type Faults map[string][]string
+
+// MaxFaults is how many faults of one request are told: a list can have thousands.
+const MaxFaults = 20
 
 // Check records the message about the field at path unless ok.
 func (f *Faults) Check(ok bool, path, message string) {
-	if ok {
+	if ok || f.count() == MaxFaults {
 		return
 	}
 	if *f == nil {
 		*f = Faults{}
 	}
 	(*f)[path] = append((*f)[path], message)
+}
+
+// CheckItem is [Faults.Check] for a part of a list's item, such as users[0].since; the part is empty for the item itself.
+func (f *Faults) CheckItem(ok bool, list string, index int, part, message string) {
+	if ok {
+		return
+	}
+	path := fmt.Sprintf("%s[%d]", list, index)
+	if part != "" {
+		path += "." + part
+	}
+	f.Check(false, path, message)
+}
+
+func (f *Faults) count() (n int) {
+	for _, messages := range *f {
+		n += len(messages)
+	}
+	return n
 }
 
 // Err returns nil when nothing was recorded, else an [Invalid] error with everything that was.

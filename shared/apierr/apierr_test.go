@@ -48,3 +48,20 @@ func TestFaults(t *testing.T) {
 	assert.Equal(t, map[string][]string{"a": {"too long", "too odd"}, "users[0].since": {"missing"}}, invalid.Fields)
 	assert.Equal(t, apierr.Invalid, invalid.Kind)
 }
+
+func TestFaultsOfManyItems(t *testing.T) {
+	t.Parallel()
+	var faults apierr.Faults
+	faults.CheckItem(true, "users", 0, "since", "missing")
+	faults.CheckItem(false, "chunks", 7, "", "too long")
+	for i := range 1000 {
+		faults.CheckItem(false, "users", i, "since", "missing")
+		faults.CheckItem(false, "users", i, "since", "odd")
+	}
+	faults.Check(false, "", "and more")
+	assert.Len(t, faults, 1+10, "of 20 faults two each are one item's, and one has two items")
+	assert.Equal(t, []string{"too long"}, faults["chunks[7]"])
+	assert.Equal(t, []string{"missing", "odd"}, faults["users[0].since"])
+	assert.Equal(t, []string{"missing"}, faults["users[9].since"])
+	assert.NotContains(t, faults, "")
+}
