@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -111,6 +112,15 @@ func TestThePlannerCanBeSwitchedOff(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "The planner is switched off for now.")
 }
 
+// manyExercises are the members of an object of that many exercises.
+func manyExercises(n int) string {
+	exercises := make([]string, n)
+	for i := range exercises {
+		exercises[i] = fmt.Sprintf(`"exercise %d":%d`, i, i)
+	}
+	return strings.Join(exercises, ",")
+}
+
 func TestThePlannersBounds(t *testing.T) {
 	t.Parallel()
 	handler, _, model := newPlanner(t)
@@ -119,13 +129,17 @@ func TestThePlannersBounds(t *testing.T) {
 		return `{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{}` + members + `}}`
 	}
 	for body, field := range map[string]string{
-		workout(`"none"`, `"`+strings.Repeat("x", 2001)+`"`):           "attributes.additionalInfo",
-		workout(`"70-80"`, `"70-80 and some more characters"`):         "attributes.weightRange",
-		workout(`"Beginner"`, `4`):                                     "attributes.experience",
-		workout(`"Male"`, `null`):                                      "attributes.gender",
-		workout(`30`, `30.5`):                                          "attributes.age",
-		workout(`["Build muscle"]`, `["`+strings.Repeat("x", 31)+`"]`): "attributes.goals[0]",
-		workout(`["Build muscle"]`, `"x"`):                             "attributes.goals",
+		workout(`"none"`, `"`+strings.Repeat("x", 2001)+`"`):               "attributes.additionalInfo",
+		workout(`"70-80"`, `"70-80 and some more characters"`):             "attributes.weightRange",
+		workout(`"Beginner"`, `4`):                                         "attributes.experience",
+		workout(`"Male"`, `null`):                                          "attributes.gender",
+		workout(`"Male"`, `"PreferNotToſay"`):                              "attributes.gender",
+		workout(`30`, `null`):                                              "attributes.age",
+		workout(`false`, `null`):                                           "attributes.useImperialUnits",
+		workout(`["Build muscle"]`, `[`+strings.Repeat(`"Goal",`, 9)+`7]`): "attributes.goals",
+		workout(`30`, `30.5`):                                              "attributes.age",
+		workout(`["Build muscle"]`, `["`+strings.Repeat("x", 31)+`"]`):     "attributes.goals[0]",
+		workout(`["Build muscle"]`, `"x"`):                                 "attributes.goals",
 	} {
 		w := call(t, handler, http.MethodPost, "/v2/ai/workout", body)
 		assert.Equal(t, http.StatusBadRequest, w.Code, body)
@@ -136,6 +150,9 @@ func TestThePlannersBounds(t *testing.T) {
 		session(`,"exerciseToKilograms":{"x":"1"}`):                             "attributes.exerciseToKilograms",
 		session(`,"exerciseToKilograms":{"x":1e999}`):                           "attributes.exerciseToKilograms",
 		session(`,"areasToWorkout":[]`):                                         "attributes.areasToWorkout",
+		session(`,"areasToWorkout":[0`):                                         "attributes.areasToWorkout[0]",
+		session(`,"exerciseToKilograms":{` + manyExercises(101) + `}`):          "attributes.exerciseToKilograms",
+		session(`,"volume":null`):                                               "attributes.volume",
 		session(`,"volume":"50"`):                                               "attributes.volume",
 	} {
 		w := call(t, handler, http.MethodPost, "/v2/ai/session", body)
@@ -143,4 +160,6 @@ func TestThePlannersBounds(t *testing.T) {
 		assert.Contains(t, w.Body.String(), `"`+field+`"`)
 	}
 	assert.Zero(t, model.Count(), "the model was not asked")
+	w := call(t, handler, http.MethodPost, "/v2/ai/session", session(`,"exerciseToKilograms":{`+manyExercises(100)+`}`))
+	assert.Equal(t, http.StatusOK, w.Code, w.Body)
 }

@@ -96,13 +96,12 @@ func unit(imperial bool) planner.Unit {
 	return planner.Kilograms
 }
 
-// lengths checks a list of texts: its own length, and that of each.
-func lengths(faults *apierr.Faults, field string, texts []string, maxTexts, minLength, maxLength int) {
-	faults.Check(texts != nil, field, "A list is required.")
-	faults.Check(texts == nil || len(texts) >= 1 && len(texts) <= maxTexts, field, "There are too few or too many.")
-	for i, text := range texts[:min(len(texts), maxTexts)] {
+// lengths checks a list of texts: that there are some, and the length of each.
+func lengths(faults *apierr.Faults, field string, texts []string, minLength, maxLength int) {
+	faults.Check(len(texts) > 0, field, "At least one text is required.")
+	for i, text := range texts {
 		n := apierr.Length(text)
-		faults.Check(n >= minLength && n <= maxLength, fmt.Sprintf("%s[%d]", field, i), "The text is too short or too long.")
+		faults.CheckItem(n >= minLength && n <= maxLength, field, i, "", "The text is too short or too long.")
 	}
 }
 
@@ -115,7 +114,7 @@ func readName(dec *jsontext.Decoder, names []string) (string, error) {
 	switch token.Kind() {
 	case '"':
 		for _, name := range names {
-			if strings.EqualFold(name, token.String()) {
+			if text := token.String(); len(text) == len(name) && strings.EqualFold(name, text) { // so that ſ is no s
 				return name, nil
 			}
 		}

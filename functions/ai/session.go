@@ -15,19 +15,17 @@ type SessionRequest struct {
 
 // SessionAttributes are what a person wants to train.
 type SessionAttributes struct {
-	AreasToWorkout      []string           `json:"areasToWorkout"`
+	AreasToWorkout      []string           `json:"areasToWorkout" maxItems:"9"`
 	Volume              int                `json:"volume"` // 0 to 100
-	ExerciseToKilograms map[string]float64 `json:"exerciseToKilograms"`
+	ExerciseToKilograms map[string]float64 `json:"exerciseToKilograms" maxProperties:"100"`
 	UseImperialUnits    bool               `json:"useImperialUnits"` // the weights are in pounds then, whatever the name says
 	AdditionalInfo      string             `json:"additionalInfo"`
 }
 
 // The bounds of a session's attributes; lengths are in v1's characters.
 const (
-	maxAreas         = 9
 	minArea, maxArea = 3, 15
 	maxVolume        = 100
-	maxExercises     = 100
 	maxExerciseName  = 49
 	maxSessionInfo   = 200
 )
@@ -37,11 +35,10 @@ func (r *SessionRequest) Validate() error {
 	var faults apierr.Faults
 	faults.Check(r.Attributes != nil, "attributes", "Attributes are required.")
 	if a := r.Attributes; a != nil {
-		lengths(&faults, "attributes.areasToWorkout", a.AreasToWorkout, maxAreas, minArea, maxArea)
+		lengths(&faults, "attributes.areasToWorkout", a.AreasToWorkout, minArea, maxArea)
 		faults.Check(a.Volume >= 0 && a.Volume <= maxVolume, "attributes.volume", "The volume is out of range.")
 		const exercises = "attributes.exerciseToKilograms"
 		faults.Check(a.ExerciseToKilograms != nil, exercises, "Exercises are required.")
-		faults.Check(len(a.ExerciseToKilograms) <= maxExercises, exercises, "There are too many exercises.")
 		for name := range a.ExerciseToKilograms {
 			if apierr.Length(name) > maxExerciseName {
 				faults.Check(false, exercises, "The name of an exercise is too long.")

@@ -22,7 +22,7 @@ type WorkoutAttributes struct {
 	WeightRange      string     `json:"weightRange"` // such as 70-80
 	Age              int        `json:"age"`
 	DaysPerWeek      int        `json:"daysPerWeek"`
-	Goals            []string   `json:"goals"`
+	Goals            []string   `json:"goals" maxItems:"9"`
 	Experience       Experience `json:"experience"`
 	UseImperialUnits bool       `json:"useImperialUnits"`
 	AdditionalInfo   string     `json:"additionalInfo"`
@@ -55,7 +55,6 @@ func (e *Experience) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 const (
 	minAge, maxAge   = 12, 149
 	minDays, maxDays = 1, 7
-	maxGoals         = 9
 	minGoal, maxGoal = 3, 30
 	maxWeightRange   = 20
 	maxPlanInfo      = 2000
@@ -70,7 +69,7 @@ func (r *WorkoutRequest) Validate() error {
 	if a := r.Attributes; a != nil {
 		faults.Check(a.Age >= minAge && a.Age <= maxAge, "attributes.age", "The age is out of range.")
 		faults.Check(a.DaysPerWeek >= minDays && a.DaysPerWeek <= maxDays, "attributes.daysPerWeek", "A week has one to seven days.")
-		lengths(&faults, "attributes.goals", a.Goals, maxGoals, minGoal, maxGoal)
+		lengths(&faults, "attributes.goals", a.Goals, minGoal, maxGoal)
 		faults.Check(weightRangeForm.MatchString(a.WeightRange) && apierr.Length(a.WeightRange) <= maxWeightRange,
 			"attributes.weightRange", "A weight range is required, such as 70-80.")
 		faults.Check(apierr.Length(a.AdditionalInfo) <= maxPlanInfo, "attributes.additionalInfo", "The text is too long.")

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,33 +16,30 @@ import (
 
 // GetEventsRequest names the users whose events to read.
 type GetEventsRequest struct {
-	Users []Followed `json:"users"`
+	Users []Followed `json:"users" maxItems:"1000"`
 }
 
 // Followed is one of them, with the secret that they gave out.
 type Followed struct {
 	UserID       uuid.UUID `json:"userId"`
-	FollowSecret string    `json:"followSecret"`
+	FollowSecret *string   `json:"followSecret"`
 	Since        time.Time `json:"since"` // the newest timestamp seen so far: only later events are sent
 }
-
-// MaxFollowed is how many users one request may ask for.
-const MaxFollowed = 1000
 
 // maxAskedSecret bounds a secret that is asked with, in bytes; no stored one is longer.
 const maxAskedSecret = 4 * MaxSecret
 
-// Validate reports a list that is missing or too long, and what is wrong with its parts.
+// Validate reports a list that is missing, and what is wrong with its parts. An empty secret is one that fits nobody.
 func (r *GetEventsRequest) Validate() error {
 	var faults apierr.Faults
 	faults.Check(len(r.Users) > 0, "users", "At least one user is required.")
-	faults.Check(len(r.Users) <= MaxFollowed, "users", "There are too many users.")
-	for i, user := range r.Users[:min(len(r.Users), MaxFollowed)] {
-		at := fmt.Sprintf("users[%d].", i)
-		faults.Check(user.UserID != uuid.Nil, at+"userId", "A user id is required.")
-		faults.Check(!user.Since.IsZero(), at+"since", "A time is required.")
-		plain := len(user.FollowSecret) <= maxAskedSecret && !strings.ContainsRune(user.FollowSecret, 0)
-		faults.Check(plain, at+"followSecret", "This is no follow secret.")
+	for i, user := range r.Users {
+		faults.CheckItem(user.UserID != uuid.Nil, "users", i, "userId", "A user id is required.")
+		faults.CheckItem(!user.Since.IsZero(), "users", i, "since", "A time is required.")
+		secret := user.FollowSecret
+		faults.CheckItem(secret != nil, "users", i, "followSecret", "A follow secret is required.")
+		plain := secret == nil || len(*secret) <= maxAskedSecret && !strings.ContainsRune(*secret, 0)
+		faults.CheckItem(plain, "users", i, "followSecret", "This is no follow secret.")
 	}
 	return faults.Err()
 }
@@ -73,7 +69,7 @@ func (h *Handlers) GetEvents(ctx context.Context, req GetEventsRequest, out *jso
 	defer done()
 	asked := make([]feed.Followed, len(req.Users))
 	for i, user := range req.Users {
-		asked[i] = feed.Followed{UserID: user.UserID, Secret: user.FollowSecret, Since: user.Since}
+		asked[i] = feed.Followed{UserID: user.UserID, Secret: *user.FollowSecret, Since: user.Since}
 	}
 	if err := web.WriteTokens(out, jsontext.BeginObject, jsontext.String("events"), jsontext.BeginArray); err != nil {
 		return err

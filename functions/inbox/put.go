@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -13,24 +12,20 @@ import (
 // PutRequest is a message to somebody. Anybody may send one.
 type PutRequest struct {
 	ToUserID         uuid.UUID `json:"toUserId"`
-	EncryptedMessage [][]byte  `json:"encryptedMessage"`
+	EncryptedMessage [][]byte  `json:"encryptedMessage" maxItems:"20"`
 }
 
-// The largest message: so many chunks, of so many bytes each.
-const (
-	MaxChunks = 20
-	MaxChunk  = 1 << 10
-)
+// MaxChunk is the largest chunk of a message, in bytes.
+const MaxChunk = 1 << 10
 
 // Validate reports every field that is missing or too large.
 func (r *PutRequest) Validate() error {
 	var faults apierr.Faults
 	faults.Check(r.ToUserID != uuid.Nil, "toUserId", "A user id is required.")
 	faults.Check(len(r.EncryptedMessage) > 0, "encryptedMessage", "A message is required.")
-	faults.Check(len(r.EncryptedMessage) <= MaxChunks, "encryptedMessage", "The message has too many chunks.")
-	for i, chunk := range r.EncryptedMessage[:min(len(r.EncryptedMessage), MaxChunks)] {
-		faults.Check(chunk != nil, fmt.Sprintf("encryptedMessage[%d]", i), "A chunk is bytes.")
-		faults.Check(len(chunk) <= MaxChunk, fmt.Sprintf("encryptedMessage[%d]", i), "The chunk is too large.")
+	for i, chunk := range r.EncryptedMessage {
+		faults.CheckItem(chunk != nil, "encryptedMessage", i, "", "A chunk is bytes.")
+		faults.CheckItem(len(chunk) <= MaxChunk, "encryptedMessage", i, "", "The chunk is too large.")
 	}
 	return faults.Err()
 }

@@ -14,17 +14,13 @@ import (
 
 // GetManyRequest names the users to read.
 type GetManyRequest struct {
-	IDs []uuid.UUID `json:"ids"`
+	IDs []uuid.UUID `json:"ids" maxItems:"1000"`
 }
 
-// MaxIDs is how many users one request may ask for.
-const MaxIDs = 1000
-
-// Validate reports a list that is missing, empty or too long.
+// Validate reports a list that is missing or empty.
 func (r *GetManyRequest) Validate() error {
 	var faults apierr.Faults
 	faults.Check(len(r.IDs) > 0, "ids", "At least one id is required.")
-	faults.Check(len(r.IDs) <= MaxIDs, "ids", "There are too many ids.")
 	return faults.Err()
 }
 

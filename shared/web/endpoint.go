@@ -30,10 +30,17 @@ type Endpoint struct {
 // validator is a request that can say what is wrong with it: an [apierr.Invalid] error.
 type validator interface{ Validate() error }
 
+// endpoint panics when [readerOf] does not know the request's form.
+func endpoint[Req any](response reflect.Type, serve func(http.ResponseWriter, *http.Request, Route) error) Endpoint {
+	request := reflect.TypeFor[Req]()
+	readerOf(request)
+	return Endpoint{request, response, serve}
+}
+
 // Call makes an endpoint of a function that answers a request with a value, sent as JSON. The whole answer is in
 // memory before the first byte goes out: for what may grow large there is [Stream].
 func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
-	return Endpoint{reflect.TypeFor[Req](), reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
+	return endpoint[Req](reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
 		req, err := read[Req](w, r, route)
 		if err != nil {
 			return err
@@ -49,7 +56,7 @@ func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
 		}
 		write(w, http.StatusOK, contentTypeJSON, buffer.Bytes())
 		return nil
-	}}
+	})
 }
 
 // CallAs makes an endpoint like [Call] for callers who prove by the Authorization header what they may do. authorize
@@ -57,18 +64,18 @@ func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
 func CallAs[Caller, Req, Res any](
 	authorize func(ctx context.Context, authorization string) (Caller, error), fn func(context.Context, Caller, Req) (Res, error),
 ) Endpoint {
-	return Endpoint{reflect.TypeFor[Req](), reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
+	return endpoint[Req](reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
 		caller, err := authorize(r.Context(), r.Header.Get("Authorization"))
 		if err != nil {
 			return err
 		}
 		return Call(func(ctx context.Context, req Req) (Res, error) { return fn(ctx, caller, req) }).serve(w, r, route)
-	}}
+	})
 }
 
 // Act makes an endpoint of a function whose success says nothing.
 func Act[Req any](fn func(context.Context, Req) error) Endpoint {
-	return Endpoint{reflect.TypeFor[Req](), nil, func(w http.ResponseWriter, r *http.Request, route Route) error {
+	return endpoint[Req](nil, func(w http.ResponseWriter, r *http.Request, route Route) error {
 		req, err := read[Req](w, r, route)
 		if err != nil {
 			return err
@@ -78,14 +85,14 @@ func Act[Req any](fn func(context.Context, Req) error) Endpoint {
 		}
 		w.WriteHeader(http.StatusOK)
 		return nil
-	}}
+	})
 }
 
 // Stream makes an endpoint of a function that writes its answer, of the form of Res, while it is being made. An
 // error before the first byte has gone out is answered like any other; a later one breaks the connection, so that
 // half an answer never passes for a whole one. A reader who takes nothing for [writeTimeout] is cut off.
 func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error) Endpoint {
-	return Endpoint{reflect.TypeFor[Req](), reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
+	return endpoint[Req](reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
 		req, err := read[Req](w, r, route)
 		if err != nil {
 			return err
@@ -100,21 +107,21 @@ func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error
 			return &brokenError{err}
 		}
 		return err
-	}}
+	})
 }
 
 // Raw makes an endpoint of a function that writes its own answer or takes the connection. An error that it returns before
 // either is answered like any other.
 func Raw(fn func(http.ResponseWriter, *http.Request) error) Endpoint {
-	return Endpoint{reflect.TypeFor[struct{}](), nil, func(w http.ResponseWriter, r *http.Request, _ Route) error { return fn(w, r) }}
+	return endpoint[struct{}](nil, func(w http.ResponseWriter, r *http.Request, _ Route) error { return fn(w, r) })
 }
 
 // Text makes an endpoint of a fixed text.
 func Text(text string) Endpoint {
-	return Endpoint{reflect.TypeFor[struct{}](), reflect.TypeFor[string](), func(w http.ResponseWriter, _ *http.Request, _ Route) error {
+	return endpoint[struct{}](reflect.TypeFor[string](), func(w http.ResponseWriter, _ *http.Request, _ Route) error {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
 		return nil
-	}}
+	})
 }
 
 const contentTypeJSON = "application/json; charset=utf-8"
@@ -171,6 +178,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	charset := params["charset"]
 	if err != nil || !isJSON(mediaType) || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return nil, &statusError{http.StatusUnsupportedMediaType, "The body has to be application/json."}
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
+		return nil, &statusError{http.StatusUnsupportedMediaType, "The body must not be compressed."}
 	}
 	tooLarge := &statusError{http.StatusRequestEntityTooLarge, "The body is too large."}
 	if r.ContentLength > limit {

@@ -31,9 +31,11 @@ type everyForm struct {
 	Name  string            `json:"encryptedName"`
 	Data  []byte            `json:"data"`
 	Since time.Time         `json:"since"`
-	List  []part            `json:"list"`
-	Table map[string]string `json:"table"`
+	List  []part            `json:"list" maxItems:"3"`
+	Table map[string]string `json:"table" maxProperties:"2"`
 	Count int               `json:"count"`
+	Part  *part             `json:"part"`
+	Ks    string            `json:"ks"`
 }
 
 type part struct {
@@ -280,45 +282,70 @@ func TestBodies(t *testing.T) {
 		status  int
 		field   string // blamed by a 400
 	}{
-		"an object":             {`{}`, nil, 200, ""},
-		"blanks around":         {" \n{} ", nil, 200, ""},
-		"another charset":       {`{}`, []string{"Content-Type", "application/json; charset=iso-8859-1"}, 415, ""},
-		"utf-8":                 {`{}`, []string{"Content-Type", "application/json; charset=UTF-8"}, 200, ""},
-		"a JSON dialect":        {`{}`, []string{"Content-Type", "application/vnd.x+json"}, 200, ""},
-		"no media type":         {`{}`, []string{"Content-Type", ""}, 415, ""},
-		"another media type":    {`{}`, []string{"Content-Type", "text/plain"}, 415, ""},
-		"nothing":               {``, nil, 400, ""},
-		"null":                  {`null`, nil, 400, ""},
-		"a list":                {`[]`, nil, 400, ""},
-		"two values":            {`{} {}`, nil, 400, ""},
-		"half a value":          {`{"id"`, nil, 400, ""},
-		"no UTF-8":              {"{\"encryptedName\":\"\xff\"}", nil, 400, ""},
-		"too large":             {`{"encryptedName":"` + strings.Repeat("x", maxBody) + `"}`, nil, 413, ""},
-		"too deep":              {strings.Repeat(`{"x":`, 150), nil, 400, ""},
-		"names in any case":     {`{"ENCRYPTEDNAME":"way too long a name"}`, nil, 400, "encryptedName"},
-		"other names":           {`{"encrypted_name":"way too long a name","more":{"a":[1]}}`, nil, 200, ""},
-		"the last one counts":   {`{"encryptedName":"way too long a name","encryptedName":"x"}`, nil, 200, ""},
-		"an id with no dashes":  {`{"id":"0e000000000040008000000000000000"}`, nil, 400, "id"},
-		"an id in braces":       {`{"id":"{0e000000-0000-4000-8000-000000000000}"}`, nil, 400, "id"},
-		"an id in capitals":     {`{"id":"0E000000-0000-4000-8000-00000000000A"}`, nil, 200, ""},
-		"an id of null":         {`{"id":null}`, nil, 400, "id"},
-		"bytes of null":         {`{"data":null}`, nil, 200, ""},
-		"bytes with line ends":  {`{"data":"QU\nJD"}`, nil, 200, ""},
-		"bytes with blanks":     {`{"data":"QU JD"}`, nil, 200, ""},
-		"bytes without padding": {`{"data":"QUI"}`, nil, 400, "data"},
-		"bytes for URLs":        {`{"data":"__-_"}`, nil, 400, "data"},
-		"bytes of a number":     {`{"data":12}`, nil, 400, "data"},
-		"a number in a list":    {`{"list":[{"value":""},{"value":7}]}`, nil, 400, "list[1].value"},
-		"a key of a map":        {`{"table":{"my secret":7}}`, nil, 400, "table"},
-		"a huge number":         {`{"count":1e999}`, nil, 400, "count"},
-		"a fraction":            {`{"count":1.5}`, nil, 400, "count"},
-		"a time":                {`{"since":"2024-02-03T04:05:06.789Z"}`, nil, 200, ""},
-		"a time with an offset": {`{"since":"2024-02-03T04:05:06+02:00"}`, nil, 200, ""},
-		"a date":                {`{"since":"2024-02-03"}`, nil, 200, ""},
-		"no date":               {`{"since":"2024-02-30"}`, nil, 400, "since"},
-		"a number for a time":   {`{"since":1700000000}`, nil, 400, "since"},
-		"a time before all":     {`{"since":"0001-01-01T00:00:00+05:00"}`, nil, 400, "since"},
-		"a time of no end":      {`{"since":"2024-02-03T04:05:06.` + strings.Repeat("1", 200) + `Z"}`, nil, 400, "since"},
+		"an object":              {`{}`, nil, 200, ""},
+		"blanks around":          {" \n{} ", nil, 200, ""},
+		"another charset":        {`{}`, []string{"Content-Type", "application/json; charset=iso-8859-1"}, 415, ""},
+		"utf-8":                  {`{}`, []string{"Content-Type", "application/json; charset=UTF-8"}, 200, ""},
+		"a JSON dialect":         {`{}`, []string{"Content-Type", "application/vnd.x+json"}, 200, ""},
+		"no media type":          {`{}`, []string{"Content-Type", ""}, 415, ""},
+		"another media type":     {`{}`, []string{"Content-Type", "text/plain"}, 415, ""},
+		"nothing":                {``, nil, 400, ""},
+		"null":                   {`null`, nil, 400, ""},
+		"a list":                 {`[]`, nil, 400, ""},
+		"two values":             {`{} {}`, nil, 400, ""},
+		"half a value":           {`{"id"`, nil, 400, ""},
+		"no UTF-8":               {"{\"encryptedName\":\"\xff\"}", nil, 400, ""},
+		"too large":              {`{"encryptedName":"` + strings.Repeat("x", maxBody) + `"}`, nil, 413, ""},
+		"too deep":               {strings.Repeat(`{"x":`, 150), nil, 400, ""},
+		"names in any case":      {`{"ENCRYPTEDNAME":"way too long a name"}`, nil, 400, "encryptedName"},
+		"other names":            {`{"encrypted_name":"way too long a name","more":{"a":[1]}}`, nil, 200, ""},
+		"the last one counts":    {`{"encryptedName":"way too long a name","encryptedName":"x"}`, nil, 200, ""},
+		"all are looked at":      {`{"count":"x","count":1}`, nil, 400, "count"},
+		"an escaped name":        {`{"\u0063ount":"x"}`, nil, 400, "count"},
+		"ASCII's case only":      {`{"k\u017f":7,"\u212as":7,"kſ":7,"KS":7,"lıſt":7}`, nil, 200, ""},
+		"a full list":            {`{"list":[{},null,{}],"table":{"a":"","b":"","a":""}}`, nil, 200, ""},
+		"a list beyond":          {`{"list":[{},{},{},{}]}`, nil, 400, "list"},
+		"a list that never ends": {`{"list":[{},{},{},{},`, nil, 400, "list"},
+		"a map beyond":           {`{"table":{"a":"","my secret":"","c":""}}`, nil, 400, "table"},
+		"a text of a list":       {`{"ks":[]}`, nil, 400, "ks"},
+		"a list of an object":    {`{"list":{}}`, nil, 400, "list"},
+		"an item of a list":      {`{"list":[{},[]]}`, nil, 400, "list[1]"},
+		"a number of null":       {`{"count":null}`, nil, 400, "count"},
+		"an object of a text":    {`{"part":"x"}`, nil, 400, "part"},
+		"a name without a value": {`{"part":{"value"}}`, nil, 400, ""},
+		"an id with no dashes":   {`{"id":"0e000000000040008000000000000000"}`, nil, 400, "id"},
+		"an id in braces":        {`{"id":"{0e000000-0000-4000-8000-000000000000}"}`, nil, 400, "id"},
+		"an id in capitals":      {`{"id":"0E000000-0000-4000-8000-00000000000A"}`, nil, 200, ""},
+		"an id of null":          {`{"id":null}`, nil, 400, "id"},
+		"bytes of null":          {`{"data":null}`, nil, 200, ""},
+		"bytes with line ends":   {`{"data":"QU\nJD"}`, nil, 200, ""},
+		"bytes with blanks":      {`{"data":"QU JD"}`, nil, 200, ""},
+		"bytes without padding":  {`{"data":"QUI"}`, nil, 400, "data"},
+		"spare bits":             {`{"data":"QUJDZB=="}`, nil, 400, "data"},
+		"two spare bits":         {`{"data":"QUJDZGF="}`, nil, 400, "data"},
+		"spare bits and blanks":  {`{"data":"QUJDZ B=="}`, nil, 400, "data"},
+		"no spare bits":          {`{"data":"QUJDZ A=="}`, nil, 200, ""},
+		"bytes for URLs":         {`{"data":"__-_"}`, nil, 400, "data"},
+		"bytes of a number":      {`{"data":12}`, nil, 400, "data"},
+		"a number in a list":     {`{"list":[{"value":""},{"value":7}]}`, nil, 400, "list[1].value"},
+		"a key of a map":         {`{"table":{"my secret":7}}`, nil, 400, "table"},
+		"a huge number":          {`{"count":1e999}`, nil, 400, "count"},
+		"a fraction":             {`{"count":1.5}`, nil, 400, "count"},
+		"a time":                 {`{"since":"2024-02-03T04:05:06.789Z"}`, nil, 200, ""},
+		"a time with an offset":  {`{"since":"2024-02-03T04:05:06+02:00"}`, nil, 200, ""},
+		"a date":                 {`{"since":"2024-02-03"}`, nil, 200, ""},
+		"no date":                {`{"since":"2024-02-30"}`, nil, 400, "since"},
+		"a number for a time":    {`{"since":1700000000}`, nil, 400, "since"},
+		"a time before all":      {`{"since":"0001-01-01T00:00:00+05:00"}`, nil, 400, "since"},
+		"an offset of hours":     {`{"since":"2024-02-03T04:05:06.7+02"}`, nil, 200, ""},
+		"and no seconds":         {`{"since":"2024-02-03T04:05-00"}`, nil, 200, ""},
+		"the last offset":        {`{"since":"2024-02-03T04:05:06-14:00"}`, nil, 200, ""},
+		"an offset beyond":       {`{"since":"2024-02-03T04:05:06+14:01"}`, nil, 400, "since"},
+		"an offset far beyond":   {`{"since":"2024-02-03T04:05:06-15"}`, nil, 400, "since"},
+		"60 minutes":             {`{"since":"2024-02-03T04:05:06+01:60"}`, nil, 400, "since"},
+		"16 digits":              {`{"since":"2024-02-03T04:05:06.1234567890123456Z"}`, nil, 200, ""},
+		"17 digits":              {`{"since":"2024-02-03T04:05:06.12345678901234567Z"}`, nil, 400, "since"},
+		"a time of no end":       {`{"since":"2024-02-03T04:05:06.` + strings.Repeat("1", 200) + `Z"}`, nil, 400, "since"},
 	}
 	for name, c := range cases {
 		got := send(t, server, "POST", "/echo", c.body, c.headers...)
@@ -336,12 +363,37 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+func TestWhatComesTwiceCountsOnceAndWhole(t *testing.T) {
+	t.Parallel()
+	server, _ := setup(t, web.Service{}, nil)
+	got := send(t, server, "POST", "/echo", `{"part":{"value":"QQ=="},"PART":{},"table":{"a":"b"},"table":{"c":"d","c":"e"},`+
+		`"list":[{"value":"QQ=="},{}],"list":[{}],"data":"QQ==","data":null,"ks":"x","ks":null}`)
+	assert.JSONEq(t, `{"id":"00000000-0000-0000-0000-000000000000","encryptedName":"","data":null,"since":"0001-01-01T00:00:00+00:00",`+
+		`"list":[{"value":null}],"table":{"c":"e"},"count":0,"part":{"value":null},"ks":""}`, got.body)
+}
+
+func TestARequestNeedsBounds(t *testing.T) {
+	t.Parallel()
+	type list struct {
+		Texts []string `json:"texts"`
+	}
+	type table struct {
+		Texts map[string]string `json:"texts" maxItems:"3"`
+	}
+	type nested struct {
+		Lists []list `json:"lists" maxItems:"3"`
+	}
+	assert.PanicsWithValue(t, "web: a []string without maxItems", func() { web.Act(func(context.Context, list) error { return nil }) })
+	assert.PanicsWithValue(t, "web: a []string without maxItems", func() { web.Act(func(context.Context, nested) error { return nil }) })
+	assert.PanicsWithValue(t, "web: a map[string]string without maxProperties", func() { web.Act(func(context.Context, table) error { return nil }) })
+}
+
 func TestAnswersAreWrittenAsV1Did(t *testing.T) {
 	t.Parallel()
 	server, _ := setup(t, web.Service{}, nil)
 	got := send(t, server, "POST", "/echo", `{"id":"0E000000-0000-4000-8000-00000000000A","data":"QU JD","since":"2024-02-03T04:05:06.7890+02:00","list":[{}]}`)
 	assert.Equal(t, `{"id":"0e000000-0000-4000-8000-00000000000a","encryptedName":"","data":"QUJD","since":"2024-02-03T02:05:06.789+00:00",`+
-		`"list":[{"value":null}],"table":{},"count":0}`, strings.ReplaceAll(got.body, `"table":null`, `"table":{}`))
+		`"list":[{"value":null}],"table":{},"count":0,"part":null,"ks":""}`, strings.ReplaceAll(got.body, `"table":null`, `"table":{}`))
 	assert.Equal(t, "application/json; charset=utf-8", got.header.Get("Content-Type"))
 	assert.Contains(t, send(t, server, "POST", "/echo", `{"since":"2024-02-03T04:05:06.12345678Z"}`).body, `"2024-02-03T04:05:06.1234567+00:00"`)
 }
