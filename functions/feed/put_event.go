@@ -23,7 +23,7 @@ type PutEventRequest struct {
 
 // The largest parts of an event, in bytes.
 const (
-	MaxPayload = 64 << 10
+	MaxPayload = 128 << 10
 	MaxIV      = 16
 )
 

@@ -21,7 +21,7 @@ type CreateRequest struct {
 
 // The sizes of an item's parts, in bytes.
 const (
-	MaxPayload = 20 << 10
+	MaxPayload = 64 << 10
 	IVLength   = 16
 )
 
