@@ -86,7 +86,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	defer db.Close()
 	gate := postgres.NewGate(func(ctx context.Context) error { return postgres.CheckTables(ctx, db, postgres.RateLimitTables) })
 	limiter := ratelimit.New(ratelimit.Options{
-		DB: db, CallsPerDay: c.Limits.CallsPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
+		DB: db, TokensPerDay: c.Limits.TokensPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
 	})
 	h := hub.New(hub.Options{
 		Authorize:       hub.Buyers(purchase.New(c.Purchases, db, log)),

@@ -26,7 +26,7 @@ func BenchmarkPlanWorkout(b *testing.B) {
 	b.Cleanup(model.Close)
 	client := openai.New(config.Model{Name: "gpt-4o", BaseURL: model.URL()})
 	deps.Planner, deps.Limits.WebPerDay = planner.New(client), 10_000
-	deps.Limiter = ratelimit.New(ratelimit.Options{DB: deps.DB, CallsPerDay: 1 << 30})
+	deps.Limiter = ratelimit.New(ratelimit.Options{DB: deps.DB, TokensPerDay: 1 << 40})
 	service := handlerOf(deps)
 	request := planner.Request{
 		Messages: []planner.Message{{Role: planner.System, Text: "x"}, {Role: planner.User, Text: "x"}}, MaxTokens: 100,

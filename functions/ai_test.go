@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/planner/openai"
@@ -101,6 +102,36 @@ func TestOnlyWhatTheModelAnsweredIsSpent(t *testing.T) {
 		`{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{},"useImperialUnits":false,"additionalInfo":""}}`).WithContext(ctx))
 	assert.Equal(t, 2, counted(t, deps), "who hangs up has spent it")
 	require.Eventually(t, func() bool { return model.Active() == 0 }, 5*time.Second, time.Millisecond, "and nobody waits for the model any more")
+}
+
+func TestWhatARestartBreaksOffIsGivenBack(t *testing.T) {
+	t.Parallel()
+	handler, deps, model := newPlanner(t)
+	model.Script(plannertest.Reply{End: plannertest.Silent})
+	ctx, cut := context.WithCancelCause(t.Context())
+	go func() {
+		for model.Active() == 0 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cut(apierr.Busy("The service is restarting.", nil))
+	}()
+	serve(handler, newRequest(t, http.MethodPost, "/v2/ai/workout", goodWorkout).WithContext(ctx))
+	assert.Zero(t, counted(t, deps))
+}
+
+func TestARepairCountsAsWell(t *testing.T) {
+	t.Parallel()
+	handler, deps, model := newPlanner(t)
+	model.Script(plannertest.Reply{Text: `{"Name":1}`, Usage: plannertest.Usage{In: 1000, Out: 10}})
+	w := call(t, handler, http.MethodPost, "/v2/ai/workout", goodWorkout)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.Equal(t, 2, model.Count())
+	var tokens int
+	require.NoError(t, deps.DB.QueryRow(t.Context(), `SELECT tokens FROM v2_model_tokens`).Scan(&tokens))
+	second := len(model.Requests()[1].Body) / 4 // as the stand-in counts a prompt
+	assert.Greater(t, tokens, 1010+second)
+	assert.Less(t, tokens, 1010+second+5000, "what was set aside is not counted beside it")
+	assert.Equal(t, 1, counted(t, deps))
 }
 
 func TestThePlannerCanBeSwitchedOff(t *testing.T) {

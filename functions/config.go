@@ -105,7 +105,7 @@ func Open(
 		deps.Planner = planner.New(openai.New(*c.Model))
 		deps.Limits = *c.Limits
 		deps.Limiter = ratelimit.New(ratelimit.Options{
-			DB: deps.RateLimitDB, CallsPerDay: c.Limits.CallsPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
+			DB: deps.RateLimitDB, TokensPerDay: c.Limits.TokensPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
 		})
 	}
 	return deps, postgres.NewGate(func(ctx context.Context) error {

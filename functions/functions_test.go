@@ -61,7 +61,7 @@ func newDeps(tb testing.TB, options postgres.Options) Deps {
 	return Deps{
 		DB: db, RateLimitDB: db, Streams: postgres.NewStreams(options.MaxConns), Verifier: auth.New(keys), MaxInbox: maxInbox,
 		Purchases: purchase.New(config.Purchases{WebKey: config.NewSecret(webKey)}, db, slog.New(slog.DiscardHandler)),
-		Limiter:   ratelimit.New(ratelimit.Options{DB: db, CallsPerDay: 1000}),
+		Limiter:   ratelimit.New(ratelimit.Options{DB: db, TokensPerDay: 1 << 40}),
 		Limits:    config.Limits{WebPerDay: 3, MobilePerDay: 1},
 		Planner:   planner.New(openai.New(config.Model{Name: "gpt-4o", BaseURL: model.URL()})),
 	}

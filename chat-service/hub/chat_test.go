@@ -22,6 +22,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
 func invoke(id, method string, arguments ...string) string {
@@ -125,9 +126,9 @@ func TestACallThatHasNotReachedTheModelAtRestartChatStaysInTheOldConversation(t 
 					return yield(planner.Step{Message: name + said})
 				}}
 			}
-			o.Take = func(context.Context, hub.Caller) (func(context.Context), error) {
+			o.Take = func(context.Context, hub.Caller) (ratelimit.Settle, error) {
 				time.Sleep(time.Second)
-				return func(context.Context) {}, nil
+				return func(context.Context, ratelimit.Use) {}, nil
 			}
 		})
 		c := b.open(t, webKey)
@@ -202,8 +203,12 @@ func TestFailuresAreToldToThePersonBeforeTheCompletion(t *testing.T) {
 					_ = yield(planner.Step{Message: "begun"})
 					return test.err
 				}, func(o *hub.Options) {
-					o.Take = func(context.Context, hub.Caller) (func(context.Context), error) {
-						return func(context.Context) { given++ }, test.take
+					o.Take = func(context.Context, hub.Caller) (ratelimit.Settle, error) {
+						return func(_ context.Context, use ratelimit.Use) {
+							if !use.Answered {
+								given++
+							}
+						}, test.take
 					}
 				})
 				c := b.open(t, phone)

@@ -15,6 +15,7 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
 const (
@@ -40,7 +41,7 @@ type Options struct {
 	// Authorize says who a caller is from the Authorization header or what stands for it, and fails with an [apierr.Error].
 	Authorize func(ctx context.Context, authorization string) (Caller, error)
 	// Take lets the caller ask the model once more, or fails as [ratelimit.Limiter.Take] does.
-	Take            func(ctx context.Context, caller Caller) (giveBack func(context.Context), err error)
+	Take            func(ctx context.Context, caller Caller) (ratelimit.Settle, error)
 	NewConversation func() session.Conversation
 	Keys            config.KeyRing // of connection tokens
 	MaxConnections  int            // at once
@@ -273,7 +274,7 @@ func (h *Hub) contain() {
 func (h *Hub) options(caller Caller, requestID string) session.Options {
 	return session.Options{
 		NewConversation: h.o.NewConversation,
-		Take:            func(ctx context.Context) (func(context.Context), error) { return h.o.Take(ctx, caller) },
+		Take:            func(ctx context.Context) (ratelimit.Settle, error) { return h.o.Take(ctx, caller) },
 		Log:             h.o.Log.With("requestId", requestID),
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/programtest"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -138,7 +139,9 @@ func newBench(
 	log := &logged{}
 	o := hub.Options{
 		Authorize: authorize,
-		Take:      func(context.Context, hub.Caller) (func(context.Context), error) { return func(context.Context) {}, nil },
+		Take: func(context.Context, hub.Caller) (ratelimit.Settle, error) {
+			return func(context.Context, ratelimit.Use) {}, nil
+		},
 		NewConversation: func() session.Conversation {
 			model.say("new conversation")
 			return model

@@ -18,8 +18,8 @@ func Buyers(purchases *purchase.Verifier) func(context.Context, string) (Caller,
 }
 
 // Limited lets each caller ask the model so often in any 24 hours.
-func Limited(limiter *ratelimit.Limiter, perDay int) func(context.Context, Caller) (func(context.Context), error) {
-	return func(ctx context.Context, caller Caller) (func(context.Context), error) {
+func Limited(limiter *ratelimit.Limiter, perDay int) func(context.Context, Caller) (ratelimit.Settle, error) {
+	return func(ctx context.Context, caller Caller) (ratelimit.Settle, error) {
 		return limiter.Take(ctx, ratelimit.ChatKey(caller.ID), perDay)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
 const (
@@ -158,7 +159,7 @@ func (s *Session) answer(ctx context.Context, c *call) {
 
 // askModel asks the model if the client may. asked says whether it came to that.
 func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error) {
-	giveBack, err := s.o.Take(ctx)
+	settle, err := s.o.Take(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -167,10 +168,17 @@ func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error)
 		ask = c.conversation.Introduce
 	}
 	err = ask(ctx, c.text, func(step planner.Step) error { return s.step(ctx, c, step) })
-	if apierr.KindOf(err) == apierr.Unavailable {
-		giveBack(ctx)
-	}
+	settle(ctx, ratelimit.Use{Answered: s.answered(c, err), Tokens: logging.ModelTokens(ctx)})
 	return true, err
+}
+
+// answered reports whether the call is to count. It does not when the model never answered, which it had no chance to if
+// time or this service broke it off before its first words.
+func (s *Session) answered(c *call, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	brokenOff := errors.Is(err, context.DeadlineExceeded) || !c.stopped && (s.ended == endedRetired || s.ended == endedCut)
+	return apierr.KindOf(err) != apierr.Unavailable && (c.steps > 0 || !brokenOff)
 }
 
 // How an answer may end, for the log.

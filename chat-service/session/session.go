@@ -20,6 +20,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/planner"
+	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
 // The times of a session. Those that say so are v1's.
@@ -34,6 +35,12 @@ const (
 // maxBacklog is how many bytes may wait to be written before the session reads no more calls.
 const maxBacklog = 64 << 10
 
+// How a session ends by this service's own will, for the log.
+const (
+	endedRetired = "retired"
+	endedCut     = "cut"
+)
+
 // Conversation is what a session asks for answers, one at a time; [planner.Conversation] is one.
 type Conversation interface {
 	Introduce(ctx context.Context, locale string, yield func(planner.Step) error) error
@@ -44,9 +51,8 @@ type Conversation interface {
 type Options struct {
 	// NewConversation is called when the client first says something, and again after each restart. It has to return at once.
 	NewConversation func() Conversation
-	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does. giveBack works within bounds of its
-	// own, whether or not the answer's context has ended.
-	Take func(context.Context) (giveBack func(context.Context), err error)
+	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does.
+	Take func(context.Context) (ratelimit.Settle, error)
 	Log  *slog.Logger
 }
 
@@ -118,7 +124,7 @@ func (s *Session) Retire(latest time.Time) {
 func (s *Session) Cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end("cut", "")
+	s.end(endedCut, "")
 	_ = s.socket.Close()
 }
 
@@ -140,7 +146,7 @@ func (s *Session) tick(now time.Time) {
 	case !s.heardAt.IsZero() && now.Sub(s.heardAt) >= clientTimeout:
 		s.end("client timeout", signalr.Rejected)
 	case s.running == nil && now.After(s.quietEnd), !now.Before(s.latestEnd):
-		s.end("retired", signalr.Leaving)
+		s.end(endedRetired, signalr.Leaving)
 	case s.shaken && !now.Before(s.pingAt):
 		s.pingAt = s.pingAt.Add(pingEvery)
 		signalr.WritePing(s.queue())

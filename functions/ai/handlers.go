@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/purchase"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
@@ -25,20 +26,21 @@ type Handlers struct {
 	WebPerDay, MobilePerDay int // plans and sessions of one buyer in any 24 hours
 }
 
-// limited makes one plan or session within the buyer's limit. What the model never answered was not asked.
+// limited makes one plan or session within the buyer's limit. What the model never answered was not asked, as when this
+// process ended before.
 func limited[T any](ctx context.Context, h *Handlers, buyer purchase.Buyer, work func() (T, error)) (result T, err error) {
 	limit := h.MobilePerDay
 	if buyer.Store == purchase.Web {
 		limit = h.WebPerDay
 	}
-	giveBack, err := h.Limiter.Take(ctx, ratelimit.PlanKey(buyer.Subject), limit)
+	settle, err := h.Limiter.Take(ctx, ratelimit.PlanKey(buyer.Subject), limit)
 	if err != nil {
 		return result, err
 	}
 	result, err = work()
-	if apierr.KindOf(err) == apierr.Unavailable || errors.Is(err, context.DeadlineExceeded) {
-		giveBack(ctx)
-	}
+	answered := err == nil || apierr.KindOf(err) != apierr.Unavailable && !errors.Is(err, context.DeadlineExceeded) &&
+		apierr.KindOf(context.Cause(ctx)) != apierr.Unavailable
+	settle(ctx, ratelimit.Use{Answered: answered, Tokens: logging.ModelTokens(ctx)})
 	return result, err
 }
 

@@ -34,6 +34,23 @@ func AddModelUse(ctx context.Context, tokensIn, tokensOut, tokensOfCached int) {
 	u.tokensOfCached += tokensOfCached
 }
 
+// ModelTokens returns how many tokens the calls of the context's [ModelUse] took, prompts and answers. It is 0 when no model
+// has answered, and where none is told.
+func ModelTokens(ctx context.Context) int {
+	u, ok := ctx.Value(modelUseKey{}).(*ModelUse)
+	if !ok {
+		return 0
+	}
+	return u.Tokens()
+}
+
+// Tokens returns how many tokens the calls took, prompts and answers.
+func (u *ModelUse) Tokens() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.tokensIn + u.tokensOut
+}
+
 // LogValue is a group of the sums, and empty where there was no call.
 func (u *ModelUse) LogValue() slog.Value {
 	u.mu.Lock()

@@ -21,7 +21,7 @@ var (
 		"__EFMigrationsHistory", "users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items",
 		"v2_password_tags", "v2_feed_clocks",
 	}
-	RateLimitTables = []string{"__EFMigrationsHistory", "rate_limit_consumptions", "v2_purchase_verdicts", "v2_model_calls"}
+	RateLimitTables = []string{"__EFMigrationsHistory", "rate_limit_consumptions", "v2_purchase_verdicts", "v2_model_tokens"}
 )
 
 // MissingTablesError says that a database was reached and is not the one it has to be.

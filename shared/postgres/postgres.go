@@ -159,8 +159,11 @@ func Wrap(attempt string, err error) error {
 	return wrapped
 }
 
-// ForeignKeyViolation is the SQLSTATE of a row whose parent is gone.
-const ForeignKeyViolation = "23503"
+// SQLSTATEs that statements here count on.
+const (
+	ForeignKeyViolation = "23503" // a row's parent is gone
+	DivisionByZero      = "22012"
+)
 
 // HasCode reports whether err is the server's with this SQLSTATE.
 func HasCode(err error, code string) bool {

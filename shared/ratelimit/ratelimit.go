@@ -1,5 +1,5 @@
 // Package ratelimit bounds how often the model is called: by one buyer in any 24 hours, exactly, however parallel and
-// from however many instances, and by the whole service on one day. It keeps digests, never who somebody is.
+// from however many instances, and by tokens for the whole service on one day. It keeps digests, never who somebody is.
 package ratelimit
 
 import (
@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -17,10 +18,10 @@ import (
 
 // Options say what is allowed.
 type Options struct {
-	DB          postgres.Querier // the rate limits' database
-	CallsPerDay int              // of the whole service on one day (UTC)
-	Closed      bool             // the planner is switched off
-	Unlimited   bool             // nothing is counted
+	DB           postgres.Querier // the rate limits' database
+	TokensPerDay int              // of the whole service on one day (UTC)
+	Closed       bool             // the planner is switched off
+	Unlimited    bool             // nothing is counted
 }
 
 // Limiter lets calls of the model pass or not. It is safe for concurrent use.
@@ -43,22 +44,49 @@ func digest(text string) Key {
 	return Key(strings.ToUpper(hex.EncodeToString(sum[:])))
 }
 
-// decision is what the database says about one call.
-type decision struct {
+// Use is what became of a call that was let pass.
+type Use struct {
+	Answered bool // the model did answer, or somebody stopped it: the call stays counted
+	Tokens   int  // what the model has taken, also when it did not answer; 0: not known
+}
+
+// Settle says once, after the call, what became of it. Only the first time counts. It takes some seconds at most, whether
+// or not ctx has ended; where it fails, the call stays counted with the tokens that are set aside for one.
+type Settle func(ctx context.Context, use Use)
+
+// setAside is how many tokens a call counts for until it is settled, and for good where nobody knows: those of a plan with
+// its prompt.
+const setAside = 5000
+
+// Bounds of the two round trips. Settling happens after a failure and whether or not the caller is still there.
+const (
+	takeTimeout   = 4 * time.Second
+	settleTimeout = 4 * time.Second
+)
+
+// taken is what the database says about one call.
+type taken struct {
 	at      pgtype.Timestamptz // when the call was counted; null: it was not
-	full    bool               // the whole service has had its calls of the day
+	day     pgtype.Date        // on which day its tokens are
+	spent   bool               // the whole service has had its tokens of the day
 	retryAt pgtype.Timestamptz // when the next call of this key may pass; null: unknown
 }
 
-// All calls of a day go through that day's row, one statement at a time, so that the ceiling holds. A key's own row is
-// locked by the upsert, which counts and decides on its newest version. A time is later than the one before it, which
-// makes it a name for giving it back.
+// Rows are locked in one order everywhere, a key's and then the day's, and a refusal locks none: it is decided by what the
+// statement sees at its beginning. Who is to pass locks the key's row by the upsert, which counts and decides on its newest
+// version, and then the day's in the same way. A day that filled up in between divides by zero, which undoes all of it.
+// A time is later than the one before it, which makes it a name for giving it back.
 const take = `
-	WITH today AS MATERIALIZED (
-		SELECT day, calls FROM v2_model_calls WHERE day = (now() AT TIME ZONE 'UTC')::date FOR UPDATE
+	WITH seen AS MATERIALIZED (
+		SELECT
+			(
+				SELECT count(*) FROM rate_limit_consumptions AS c, unnest(c.requests) AS r
+				WHERE c.key = $1 AND r > now() - interval '24 hours'
+			) >= $2 AS used_up,
+			coalesce((SELECT tokens FROM v2_model_tokens WHERE day = (now() AT TIME ZONE 'UTC')::date), 0) >= $3 AS spent
 	), taken AS (
 		INSERT INTO rate_limit_consumptions AS c (key, requests)
-		SELECT $1, ARRAY[clock_timestamp()] WHERE coalesce((SELECT calls FROM today), 0) < $3
+		SELECT $1, ARRAY[clock_timestamp()] FROM seen WHERE NOT used_up AND NOT spent
 		ON CONFLICT (key) DO UPDATE
 		SET requests = ARRAY(
 			SELECT r FROM unnest(c.requests) AS r WHERE r > clock_timestamp() - interval '24 hours' ORDER BY r
@@ -66,56 +94,71 @@ const take = `
 		WHERE (SELECT count(*) FROM unnest(c.requests) AS r WHERE r > clock_timestamp() - interval '24 hours') < $2
 		RETURNING requests[cardinality(requests)] AS at
 	), counted AS (
-		INSERT INTO v2_model_calls AS m (day, calls)
-		SELECT (now() AT TIME ZONE 'UTC')::date, 1 FROM taken
-		ON CONFLICT (day) DO UPDATE SET calls = m.calls + 1
+		INSERT INTO v2_model_tokens AS m (day, tokens)
+		SELECT (now() AT TIME ZONE 'UTC')::date, $4 FROM taken
+		ON CONFLICT (day) DO UPDATE SET tokens = m.tokens + excluded.tokens WHERE m.tokens < $3
+		RETURNING day
 	)
-	SELECT (SELECT at FROM taken), coalesce((SELECT calls FROM today), 0) >= $3, (
+	SELECT (SELECT at FROM taken), (SELECT day FROM counted), spent, (
 		SELECT r + interval '24 hours'
 		FROM rate_limit_consumptions AS c, unnest(c.requests) AS r
 		WHERE c.key = $1 ORDER BY r DESC OFFSET $2 - 1 LIMIT 1
-	)`
+	)
+	FROM seen
+	WHERE 1 / CASE WHEN EXISTS (SELECT FROM taken) THEN (SELECT count(*) FROM counted) ELSE 1 END = 1`
 
-// Take counts a call of the key's, of which limit pass in any 24 hours. It is one round trip. giveBack is for a call that the
-// model never answered. A call over the limit is [apierr.Limited] with the time when the next one may pass; when the
-// planner is switched off, has had its calls of the day, or cannot count, it is [apierr.Unavailable].
-func (l *Limiter) Take(ctx context.Context, key Key, limit int) (giveBack func(context.Context), err error) {
+// Take counts a call of the key's, of which limit pass in any 24 hours, and sets tokens of the day aside for it. It is one
+// round trip of some seconds at most. A call over the limit is [apierr.Limited] with the time when the next one may pass;
+// when the planner is switched off, has had its tokens of the day, or cannot count, it is [apierr.Unavailable]. A call that
+// passes has to be settled.
+func (l *Limiter) Take(ctx context.Context, key Key, limit int) (Settle, error) {
 	if l.o.Closed {
 		return nil, &apierr.Error{Kind: apierr.Unavailable, Detail: "The planner is switched off for now."}
 	}
 	if l.o.Unlimited {
-		return func(context.Context) {}, nil
+		return func(context.Context, Use) {}, nil
 	}
-	var d decision
-	if err := l.o.DB.QueryRow(ctx, take, string(key), limit, l.o.CallsPerDay).Scan(&d.at, &d.full, &d.retryAt); err != nil {
-		return nil, postgres.Wrap("count model call", err)
-	}
+	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
+	defer cancel()
+	var t taken
+	err := l.o.DB.QueryRow(ctx, take, string(key), limit, l.o.TokensPerDay, setAside).Scan(&t.at, &t.day, &t.spent, &t.retryAt)
 	switch {
-	case d.at.Valid:
-		return func(ctx context.Context) { l.giveBack(ctx, key, d.at) }, nil
-	case d.full:
+	case t.spent || postgres.HasCode(err, postgres.DivisionByZero):
 		return nil, &apierr.Error{
 			Kind: apierr.Unavailable, Detail: "The planner has answered as much as it can today.", RetryAt: time.Now().UTC().Truncate(day).Add(day),
 		}
-	case !d.retryAt.Valid: // the calls that filled the limit have come since the statement began
-		d.retryAt.Time = time.Now().Add(day)
+	case err != nil:
+		return nil, postgres.Wrap("count model call", err)
+	case t.at.Valid:
+		var once sync.Once
+		return func(ctx context.Context, use Use) { once.Do(func() { l.settle(ctx, key, t, use) }) }, nil
+	case !t.retryAt.Valid: // the calls that filled the limit have come since the statement began
+		t.retryAt.Time = time.Now().Add(day)
 	}
-	return nil, &apierr.Error{Kind: apierr.Limited, Detail: "You have asked the planner as often as you can for now.", RetryAt: d.retryAt.Time}
+	return nil, &apierr.Error{Kind: apierr.Limited, Detail: "You have asked the planner as often as you can for now.", RetryAt: t.retryAt.Time}
 }
 
 const day = 24 * time.Hour
 
+// charge adds to the day's tokens what a call took beside those that were set aside.
+const charge = `UPDATE v2_model_tokens SET tokens = greatest(tokens + $2, 0) WHERE day = $1`
+
+// giveBack does so, and lets the key have its call again. The key's row comes first, as with take.
 const giveBack = `
 	WITH given AS (
-		UPDATE rate_limit_consumptions SET requests = array_remove(requests, $2) WHERE key = $1 AND $2 = ANY (requests) RETURNING key
+		UPDATE rate_limit_consumptions SET requests = array_remove(requests, $4) WHERE key = $3 AND $4 = ANY (requests) RETURNING key
 	)
-	UPDATE v2_model_calls SET calls = calls - 1 FROM given WHERE day = ($2 AT TIME ZONE 'UTC')::date AND calls > 0`
+	UPDATE v2_model_tokens SET tokens = greatest(tokens + $2, 0) FROM given WHERE day = $1`
 
-// giveBackTimeout bounds giving a call back, which happens after a failure and whether or not the caller is still there.
-const giveBackTimeout = 5 * time.Second
-
-func (l *Limiter) giveBack(ctx context.Context, key Key, at pgtype.Timestamptz) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+func (l *Limiter) settle(ctx context.Context, key Key, t taken, use Use) {
+	if use.Answered && use.Tokens == 0 {
+		return // what is set aside stands for it
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	_, _ = l.o.DB.Exec(ctx, giveBack, string(key), at) // the caller already has a failure to tell of
+	statement, args := charge, []any{t.day, use.Tokens - setAside}
+	if !use.Answered {
+		statement, args = giveBack, append(args, string(key), t.at)
+	}
+	_, _ = l.o.DB.Exec(ctx, statement, args...) // nobody is left to be told
 }

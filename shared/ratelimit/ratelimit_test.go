@@ -1,6 +1,8 @@
 package ratelimit_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -21,22 +23,75 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 const key = ratelimit.Key("KEY")
 
+// budget is more tokens than a test takes.
+const budget = 1_000_000_000
+
+// setAside is how many tokens a call counts for while it is under way.
+const setAside = 5000
+
+// neverAnswered is what becomes of a call that is given back.
+var neverAnswered = ratelimit.Use{}
+
 func setup(t *testing.T, o ratelimit.Options) (*ratelimit.Limiter, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
 	o.DB = db
-	if o.CallsPerDay == 0 {
-		o.CallsPerDay = 1000
+	if o.TokensPerDay == 0 {
+		o.TokensPerDay = budget
 	}
 	return ratelimit.New(o), db
 }
 
-// counted reads how many requests the key's row holds, and how many the day's.
-func counted(t *testing.T, db *pgxpool.Pool) (requests, calls int) {
+// instances are limiters of four processes on one database.
+type instances struct {
+	limiters [4]*ratelimit.Limiter
+	pools    [4]*pgxpool.Pool
+}
+
+// atOnce is how many calls are under way at once, so that none waits for a connection.
+const atOnce = 16
+
+// start makes them on a server that waits for its disk.
+func start(tb testing.TB, tokensPerDay int) (i instances) {
+	tb.Helper()
+	url := pgtest.DurableURL(tb)
+	for n := range i.limiters {
+		i.pools[n] = pgtest.Pool(tb, postgres.Options{URL: url, MaxConns: atOnce / len(i.limiters)})
+		i.limiters[n] = ratelimit.New(ratelimit.Options{DB: i.pools[n], TokensPerDay: tokensPerDay})
+	}
+	return i
+}
+
+// take takes from one of them.
+func (i instances) take(ctx context.Context, caller int, key ratelimit.Key, limit int) (ratelimit.Settle, error) {
+	return i.limiters[caller%len(i.limiters)].Take(ctx, key, limit)
+}
+
+func (i instances) db() *pgxpool.Pool { return i.pools[0] }
+
+// requireNoDeadlock fails when the server had to end a statement because it and another waited for each other.
+func (i instances) requireNoDeadlock(t *testing.T) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		for _, pool := range i.pools {
+			pool.Reset() // a session that ends reports what it has counted
+		}
+		var others int
+		require.NoError(c, i.db().QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`).Scan(&others))
+		assert.Zero(c, others)
+	}, time.Minute, 10*time.Millisecond)
+	var deadlocks int
+	require.NoError(t, i.db().QueryRow(t.Context(), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks))
+	require.Zero(t, deadlocks)
+}
+
+// counted reads how many requests the key's row holds, and the tokens of all days.
+func counted(t *testing.T, db *pgxpool.Pool) (requests, tokens int) {
 	t.Helper()
 	require.NoError(t, db.QueryRow(t.Context(), `SELECT coalesce((SELECT cardinality(requests) FROM rate_limit_consumptions WHERE key = $1), 0),
-		coalesce((SELECT sum(calls) FROM v2_model_calls), 0)`, string(key)).Scan(&requests, &calls))
-	return requests, calls
+		coalesce((SELECT sum(tokens) FROM v2_model_tokens), 0)`, string(key)).Scan(&requests, &tokens))
+	return requests, tokens
 }
 
 func TestKeys(t *testing.T) {
@@ -45,22 +100,17 @@ func TestKeys(t *testing.T) {
 	assert.NotEqual(t, ratelimit.PlanKey("abc"), ratelimit.ChatKey("abc"))
 }
 
-// TestExactlyTheLimitPasses sends 200 calls at once over four pools, as from four instances.
+// TestExactlyTheLimitPasses sends 200 calls, many at once, from four instances.
 func TestExactlyTheLimitPasses(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
-	var limiters []*ratelimit.Limiter
-	var db *pgxpool.Pool
-	for range 4 {
-		db = pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 8})
-		limiters = append(limiters, ratelimit.New(ratelimit.Options{DB: db, CallsPerDay: 1000}))
-	}
+	service := start(t, budget)
 	const limit = 20
 	var passed, limited atomic.Int32
 	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for i := range 200 {
 		group.Go(func() error {
-			_, err := limiters[i%4].Take(t.Context(), key, limit)
+			_, err := service.take(t.Context(), i, key, limit)
 			switch {
 			case err == nil:
 				passed.Add(1)
@@ -75,9 +125,60 @@ func TestExactlyTheLimitPasses(t *testing.T) {
 	require.NoError(t, group.Wait())
 	assert.EqualValues(t, limit, passed.Load())
 	assert.EqualValues(t, 200-limit, limited.Load())
-	requests, calls := counted(t, db)
+	requests, tokens := counted(t, service.db())
 	assert.Equal(t, limit, requests, "the row never grows past the limit")
-	assert.Equal(t, limit, calls)
+	assert.Equal(t, limit*setAside, tokens)
+}
+
+// TestTakingAndGivingBackOneKey has a dozen callers of one key ask a model that is away.
+func TestTakingAndGivingBackOneKey(t *testing.T) {
+	t.Parallel()
+	service := start(t, budget)
+	const callers, calls = 12, 20
+	var group errgroup.Group
+	for i := range callers {
+		group.Go(func() error {
+			for range calls {
+				settle, err := service.take(t.Context(), i, key, callers)
+				if err != nil {
+					return err
+				}
+				settle(t.Context(), neverAnswered)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait(), "as many as may be under way never are too many")
+	requests, tokens := counted(t, service.db())
+	assert.Zero(t, requests)
+	assert.Zero(t, tokens)
+	service.requireNoDeadlock(t)
+}
+
+// TestMidnight lets days begin again and again, with no row of theirs, while some call and others give back.
+func TestMidnight(t *testing.T) {
+	t.Parallel()
+	service := start(t, budget)
+	const midnights, callers = 15, 12
+	for range midnights {
+		_, err := service.db().Exec(t.Context(), `DELETE FROM v2_model_tokens`)
+		require.NoError(t, err)
+		var group errgroup.Group
+		for i := range callers {
+			group.Go(func() error {
+				settle, err := service.take(t.Context(), i, ratelimit.Key(fmt.Sprint("KEY", i%3)), callers)
+				if err != nil {
+					return err
+				}
+				settle(t.Context(), neverAnswered)
+				return nil
+			})
+		}
+		require.NoError(t, group.Wait())
+	}
+	_, tokens := counted(t, service.db())
+	assert.Zero(t, tokens)
+	service.requireNoDeadlock(t)
 }
 
 func TestOnlyTheLast24HoursCount(t *testing.T) {
@@ -110,38 +211,103 @@ func TestACallGivenBackWasNotMade(t *testing.T) {
 	t.Parallel()
 	limiter, db := setup(t, ratelimit.Options{})
 	for range 3 {
-		giveBack, err := limiter.Take(t.Context(), key, 1)
+		settle, err := limiter.Take(t.Context(), key, 1)
 		require.NoError(t, err)
-		giveBack(t.Context())
-		giveBack(t.Context())
-		requests, calls := counted(t, db)
+		settle(t.Context(), neverAnswered)
+		settle(t.Context(), neverAnswered)
+		requests, tokens := counted(t, db)
 		assert.Zero(t, requests)
-		assert.Zero(t, calls)
+		assert.Zero(t, tokens)
 	}
+	settle, err := limiter.Take(t.Context(), key, 1)
+	require.NoError(t, err)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	settle(canceled, ratelimit.Use{Tokens: 70})
+	requests, tokens := counted(t, db)
+	assert.Zero(t, requests)
+	assert.Equal(t, 70, tokens, "a first attempt may have taken some")
 }
 
+func TestACallCountsForWhatItTook(t *testing.T) {
+	t.Parallel()
+	limiter, db := setup(t, ratelimit.Options{})
+	for _, c := range []struct{ took, total int }{{1200, 1200}, {20_000, 21_200}, {0, 21_200 + setAside}} {
+		settle, err := limiter.Take(t.Context(), key, 3)
+		require.NoError(t, err)
+		_, before := counted(t, db)
+		settle(t.Context(), ratelimit.Use{Answered: true, Tokens: c.took})
+		settle(t.Context(), neverAnswered)
+		_, tokens := counted(t, db)
+		assert.Equal(t, c.total, tokens, "after %d", before)
+	}
+	requests, _ := counted(t, db)
+	assert.Equal(t, 3, requests)
+}
+
+// TestTheCeilingOfTheDay has room for five calls, and keys that are far from their limits.
 func TestTheCeilingOfTheDay(t *testing.T) {
 	t.Parallel()
-	limiter, db := setup(t, ratelimit.Options{CallsPerDay: 5})
-	_, err := limiter.Take(t.Context(), key, 100)
-	require.NoError(t, err)
-	var passed atomic.Int32
+	service := start(t, 4*setAside+1)
+	var passed, refused atomic.Int32
 	var group errgroup.Group
-	for range 30 {
+	group.SetLimit(atOnce)
+	for i := range 60 {
 		group.Go(func() error {
-			if _, err := limiter.Take(t.Context(), key, 100); err == nil {
+			_, err := service.take(t.Context(), i, ratelimit.Key(fmt.Sprint("KEY", i%5)), 100)
+			switch {
+			case err == nil:
 				passed.Add(1)
-			} else if apierr.KindOf(err) != apierr.Unavailable {
+			case apierr.KindOf(err) == apierr.Unavailable:
+				refused.Add(1)
+			default:
 				return err
 			}
 			return nil
 		})
 	}
 	require.NoError(t, group.Wait())
-	assert.EqualValues(t, 4, passed.Load())
-	requests, calls := counted(t, db)
-	assert.Equal(t, 5, requests)
-	assert.Equal(t, 5, calls)
+	assert.EqualValues(t, 5, passed.Load())
+	assert.EqualValues(t, 55, refused.Load())
+	_, tokens := counted(t, service.db())
+	assert.Equal(t, 5*setAside, tokens)
+	var requests int
+	require.NoError(t, service.db().QueryRow(t.Context(), `SELECT sum(cardinality(requests)) FROM rate_limit_consumptions`).Scan(&requests))
+	assert.Equal(t, 5, requests, "who is refused keeps the call")
+	service.requireNoDeadlock(t)
+}
+
+func TestRefusalsWaitForNobody(t *testing.T) {
+	t.Parallel()
+	limiter, db := setup(t, ratelimit.Options{TokensPerDay: 2 * setAside})
+	_, err := limiter.Take(t.Context(), key, 1)
+	require.NoError(t, err)
+	locking, err := db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, locking.Rollback(t.Context())) }()
+	_, err = locking.Exec(t.Context(), `SELECT FROM rate_limit_consumptions, v2_model_tokens FOR UPDATE`)
+	require.NoError(t, err)
+	_, err = limiter.Take(t.Context(), key, 1)
+	assert.Equal(t, apierr.Limited, apierr.KindOf(err), "%v", err)
+
+	_, err = limiter.Take(t.Context(), "OTHER", 1)
+	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err), "who would pass waits for the day's row, and not for ever: %v", err)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestADayThatIsSpentRefusesWithoutALock(t *testing.T) {
+	t.Parallel()
+	limiter, db := setup(t, ratelimit.Options{TokensPerDay: 1})
+	_, err := limiter.Take(t.Context(), key, 10)
+	require.NoError(t, err)
+	locking, err := db.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, locking.Rollback(t.Context())) }()
+	_, err = locking.Exec(t.Context(), `SELECT FROM rate_limit_consumptions, v2_model_tokens FOR UPDATE`)
+	require.NoError(t, err)
+	_, err = limiter.Take(t.Context(), key, 10)
+	assert.ErrorContains(t, err, "as much as it can today")
+	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
 }
 
 func TestSwitches(t *testing.T) {
@@ -153,17 +319,17 @@ func TestSwitches(t *testing.T) {
 
 	unlimited, db := setup(t, ratelimit.Options{Unlimited: true})
 	for range 3 {
-		giveBack, err := unlimited.Take(t.Context(), key, 1)
+		settle, err := unlimited.Take(t.Context(), key, 1)
 		require.NoError(t, err)
-		giveBack(t.Context())
+		settle(t.Context(), neverAnswered)
 	}
-	_, calls := counted(t, db)
-	assert.Zero(t, calls)
+	_, tokens := counted(t, db)
+	assert.Zero(t, tokens)
 }
 
 func TestADatabaseThatIsAwayLetsNothingPass(t *testing.T) {
 	t.Parallel()
 	away := pgtest.Pool(t, postgres.Options{URL: "postgres://nobody@127.0.0.1:1/none", MaxConns: 1})
-	_, err := ratelimit.New(ratelimit.Options{DB: away, CallsPerDay: 1}).Take(t.Context(), key, 1)
+	_, err := ratelimit.New(ratelimit.Options{DB: away, TokensPerDay: budget}).Take(t.Context(), key, 1)
 	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -161,7 +162,9 @@ func TestV1sDatabaseIsOnlyAddedTo(t *testing.T) {
 
 	report := check(t, user, rateLimit)
 	assert.Empty(t, report.Obstacles)
-	assert.Len(t, report.Pending, 8)
+	all, err := filepath.Glob("*/0*.sql")
+	require.NoError(t, err)
+	assert.Len(t, report.Pending, len(all))
 	require.NoError(t, up(t, user, rateLimit))
 
 	assert.Equal(t, wantCatalog, list(t, user, catalogV1))
