@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
@@ -138,6 +137,10 @@ func breakOff(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
+// preflightMaxAge is for how long a browser need not ask again what it may call, in seconds: two hours are the most that
+// Chromium's take.
+const preflightMaxAge = 7200
+
 // chain puts around the mux what every request needs, whether it is served or refused.
 func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 	crossOrigin := cors.New(cors.Options{
@@ -145,6 +148,7 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch},
 		AllowedHeaders: []string{"*"},
 		ExposedHeaders: []string{requestIDHeader, "Retry-After"},
+		MaxAge:         preflightMaxAge,
 
 		AllowCredentials: s.Credentials && len(s.Origins) > 0,
 	})
@@ -192,18 +196,6 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 		compressed.ServeHTTP(recorder, r)
 	})
 }
-
-// compressFrom is the size of answers, in bytes, from which they are compressed for callers who ask for it.
-const compressFrom = 1 << 10
-
-// compress holds back no more than that, so that streams stay streams.
-var compress = func() func(http.Handler) http.HandlerFunc {
-	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(compressFrom))
-	if err != nil {
-		panic(err) // its options are constant
-	}
-	return wrap
-}()
 
 // muxAnswer catches what a mux answers when no pattern fits.
 type muxAnswer struct {
