@@ -8,17 +8,22 @@ import (
 )
 
 // New returns a logger on w for a program in the cloud: one JSON object a line with the members that Cloud Logging
-// knows (severity, message), or lines for people where w is a terminal. It is safe for use by many goroutines.
+// knows (severity, message), or lines for people where w is a terminal. A line is at most
+// [MaxLine] long. It is safe for use by many goroutines.
 func New(w io.Writer, level slog.Level) *slog.Logger {
 	if isTerminal(w) {
 		return ForPeople(w, level)
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: forCloud}))
+	return slog.New(newBounded(w, func(w io.Writer) slog.Handler {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: forCloud})
+	}))
 }
 
-// ForPeople returns a logger on w that writes lines for people. It is safe for use by many goroutines.
+// ForPeople returns a logger on w that writes lines for people, of [MaxLine] at most. It is safe for use by many goroutines.
 func ForPeople(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: shorten}))
+	return slog.New(newBounded(w, func(w io.Writer) slog.Handler {
+		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: shorten})
+	}))
 }
 
 func isTerminal(w io.Writer) bool {
