@@ -400,7 +400,7 @@ func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 		assert.Equal(t, []string{rejected, "close 1000"}, first.take())
 		second.send(t, invoke("0", "SendMessage", "x"))
 		assert.Equal(t, []string{message("x"), done("0")}, second.take())
-		assert.Contains(t, b.log.String(), `panic: a bug\n\ngoroutine `)
+		assert.Contains(t, b.log.String(), `panic: string\n\ngoroutine `)
 		assert.Equal(t, 1, b.hub.Connections())
 	})
 }

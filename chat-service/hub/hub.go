@@ -4,10 +4,8 @@ package hub
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
@@ -266,7 +265,7 @@ func (h *Hub) tell(s *session.Session, now time.Time) {
 // contain keeps a panic to the connection that it is about.
 func (h *Hub) contain() {
 	if v := recover(); v != nil {
-		h.o.Log.LogAttrs(context.Background(), slog.LevelError, fmt.Sprintf("panic: %v\n\n%s", v, debug.Stack()))
+		h.o.Log.LogAttrs(context.Background(), slog.LevelError, logging.PanicMessage(v))
 	}
 }
 

@@ -7,11 +7,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"golang.org/x/text/encoding"
 
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
+	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
@@ -396,8 +395,7 @@ func (s *Session) contain(ctx context.Context) {
 	if v == nil {
 		return
 	}
-	// Error Reporting finds a Go panic by a message of a header line and the stack.
-	s.o.Log.LogAttrs(context.WithoutCancel(ctx), slog.LevelError, fmt.Sprintf("panic: %v\n\n%s", v, debug.Stack()))
+	s.o.Log.LogAttrs(context.WithoutCancel(ctx), slog.LevelError, logging.PanicMessage(v))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end("panic", signalr.Rejected)

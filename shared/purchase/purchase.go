@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/purchase/apple"
 	"github.com/liftlog/liftlog-api/shared/purchase/outbound"
@@ -244,8 +244,8 @@ func (v *Verifier) ask(ctx context.Context, store Store, token string) (subject 
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	defer func() { // nobody else recovers in this goroutine
-		if recover() != nil { // a panic's value may hold anything
-			v.log.LogAttrs(ctx, slog.LevelError, "panic: verify purchase\n\n"+string(debug.Stack()))
+		if value := recover(); value != nil {
+			v.log.LogAttrs(ctx, slog.LevelError, logging.PanicMessage(value))
 			err = outbound.Unknown(outbound.Panicked, time.Time{})
 		}
 	}()
