@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/programtest"
@@ -123,7 +124,7 @@ func TestAConversationWithThePlanner(t *testing.T) {
 	var closed *websocket.CloseError
 	require.ErrorAs(t, err, &closed)
 	assert.Equal(t, websocket.CloseNormalClosure, closed.Code)
-	require.NoError(t, s.Cmd.Wait(), "%s", s.Log)
+	require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
 	assert.NotContains(t, s.Log.String(), webKey)
 	assert.NotContains(t, s.Log.String(), "hello")
 	assert.Contains(t, s.Log.String(), `"ended":"retired"`)
@@ -177,17 +178,15 @@ func TestNamedOriginsMaySendCredentials(t *testing.T) {
 
 func TestSIGTERMEndsItInTimeWhateverClientsDo(t *testing.T) {
 	t.Parallel()
-	s, _ := start(t)
+	s, model := start(t)
 	_ = s.connect(t) // and answers no closing frame
 	busy := s.connect(t)
 	send(t, busy, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
-	time.Sleep(200 * time.Millisecond) // it is under way
-	begun := time.Now()
+	require.Eventually(t, func() bool { return model.Active() == 1 }, 20*time.Second, time.Millisecond)
 	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusServiceUnavailable }, 5*time.Second, 5*time.Millisecond)
 	assert.Equal(t, http.StatusOK, s.status(t, web.LivePath))
-	require.NoError(t, s.Cmd.Wait(), "%s", s.Log)
-	assert.Less(t, time.Since(begun), drainTimeout+time.Second)
+	require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
 }
 
 func TestTheLimitOfMessagesIsTold(t *testing.T) {
@@ -203,8 +202,8 @@ func TestTheLimitOfMessagesIsTold(t *testing.T) {
 func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "ENVIRONMENT=production", "CHAT_MAX_CONNECTIONS=-1")
-	require.Error(t, s.Cmd.Wait())
-	for _, want := range []string{"DATABASE_URL: is required", "OPENAI_API_KEY: is required", "CHAT_MAX_CONNECTIONS: is not positive"} {
+	require.Error(t, s.WaitToEnd(t))
+	for _, want := range []string{"RATE_LIMIT_DATABASE_URL: is required where DATABASE_URL is not set", "OPENAI_API_KEY: is required", "CHAT_MAX_CONNECTIONS: is not positive"} {
 		assert.Contains(t, s.Log.String(), want)
 	}
 }
@@ -212,7 +211,7 @@ func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
 func TestOnAnotherDatabaseItEnds(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "DATABASE_URL="+pgtest.EmptyURL(t))
-	require.Error(t, s.Cmd.Wait())
+	require.Error(t, s.WaitToEnd(t))
 	assert.Contains(t, s.Log.String(), "chat-service: the database lacks the tables __EFMigrationsHistory,")
 }
 
@@ -222,4 +221,16 @@ func TestWithoutItsDatabaseItIsUnavailable(t *testing.T) {
 	require.Eventually(t, func() bool { return s.status(t, web.LivePath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond)
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, web.ReadyPath))
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "/ai-chat"))
+}
+
+func TestItServesTheHubAlone(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "RATE_LIMIT_DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
+	require.Eventually(t, func() bool { return s.status(t, web.LivePath) == http.StatusOK }, time.Minute, 5*time.Millisecond, "%s", s.Log)
+	api := []string{"POST /jobs/cleanup"}
+	for _, mount := range functions.Mount(functions.Manifest(), functions.Deps{}) {
+		api = append(api, mount.Method+" "+mount.Path)
+	}
+	own := []string{"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate"}
+	programtest.WalkPaths(t, "http://"+s.Address, own, append(api, own...))
 }

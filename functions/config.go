@@ -23,6 +23,7 @@ type Config struct {
 	Service     config.Service
 	HTTP        config.HTTP
 	Database    *config.Database
+	RateLimit   *config.RateLimitDatabase
 	Credentials *config.Credentials
 	Inbox       *config.Inbox
 	Purchases   *config.Purchases
@@ -30,22 +31,18 @@ type Config struct {
 	Model       *config.Model
 }
 
-// ConfigFor returns an empty configuration with the parts that the routes need, for [config.Load] to fill.
+// ConfigFor returns an empty configuration with the parts that the routes need, for [config.Load] to fill: their databases,
+// and what holds a variable that one of them names.
 func ConfigFor(routes ...manifest.Route) *Config {
 	var c Config
 	for _, route := range routes {
-		if len(route.Databases) > 0 {
+		if route.Needs(manifest.DatabaseUser) {
 			c.Database = &config.Database{}
 		}
-		if slices.Contains(route.Secrets, "CREDENTIAL_KEY") {
-			c.Credentials = &config.Credentials{}
+		if route.Needs(manifest.DatabaseRateLimit) {
+			c.RateLimit = &config.RateLimitDatabase{}
 		}
-		if route.Function == "PutInboxMessage" {
-			c.Inbox = &config.Inbox{}
-		}
-		if route.Auth == manifest.AuthPurchase {
-			c.Purchases, c.Limits, c.Model = &config.Purchases{}, &config.Limits{}, &config.Model{}
-		}
+		config.Require(&c, slices.Concat(route.Secrets, route.Settings))
 	}
 	return &c
 }
@@ -54,11 +51,11 @@ func ConfigFor(routes ...manifest.Route) *Config {
 // statement lives as long.
 const statementTimeout = 5 * time.Minute
 
-// Open makes what the configuration describes for the routes: pools of at most maxConns connections each, which connect
-// when they are first used, and the gate that opens when the databases turn out to be LiftLog's. The caller closes.
-func Open(
-	ctx context.Context, c *Config, routes manifest.Manifest, application string, maxConns int, log *slog.Logger,
-) (deps Deps, gate *postgres.Gate, closeAll func(), err error) {
+// Open makes what the configuration describes: pools of at most maxConns connections each, which connect when they are first
+// used, and the gate that opens when the databases turn out to be LiftLog's. The caller closes.
+func Open(ctx context.Context, c *Config, application string, maxConns int, log *slog.Logger) (
+	deps Deps, gate *postgres.Gate, closeAll func(), err error,
+) {
 	var pools []*pgxpool.Pool
 	closeAll = func() {
 		for _, pool := range pools {
@@ -66,13 +63,9 @@ func Open(
 		}
 	}
 	var checks []func(context.Context) error
-	open := func(database string, url config.Secret, tables []string) (*pgxpool.Pool, error) {
-		if !slices.ContainsFunc(routes, func(r manifest.Route) bool { return r.Needs(database) }) {
-			return nil, nil //nolint:nilnil // nobody needs it
-		}
+	open := func(url config.Secret, instance string, tables []string) (*pgxpool.Pool, error) {
 		pool, err := postgres.Open(ctx, postgres.Options{
-			URL: url.Reveal(), CloudSQLInstance: c.Database.CloudSQLInstance,
-			Application: application, MaxConns: maxConns, StatementTimeout: statementTimeout,
+			URL: url.Reveal(), CloudSQLInstance: instance, Application: application, MaxConns: maxConns, StatementTimeout: statementTimeout,
 		})
 		if err == nil {
 			pools = append(pools, pool)
@@ -81,15 +74,15 @@ func Open(
 		return pool, err
 	}
 	if c.Database != nil {
-		deps.DB, err = open(manifest.DatabaseUser, c.Database.URL, postgres.UserTables)
-		if err == nil {
-			deps.RateLimitDB, err = open(manifest.DatabaseRateLimit, c.Database.RateLimitURL, postgres.RateLimitTables)
-		}
-		if err != nil {
-			closeAll()
-			return Deps{}, nil, func() {}, err
-		}
+		deps.DB, err = open(c.Database.URL, c.Database.CloudSQLInstance, postgres.UserTables)
 		deps.Streams = postgres.NewStreams(maxConns)
+	}
+	if c.RateLimit != nil && err == nil {
+		deps.RateLimitDB, err = open(c.RateLimit.URL, c.RateLimit.CloudSQLInstance, postgres.RateLimitTables)
+	}
+	if err != nil {
+		closeAll()
+		return Deps{}, nil, func() {}, err
 	}
 	if c.Credentials != nil {
 		deps.Verifier = auth.New(c.Credentials.Keys)

@@ -3,6 +3,7 @@ package functions
 
 import (
 	_ "embed"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -94,19 +95,21 @@ func Manifest() manifest.Manifest {
 	return m
 }
 
-// Mount joins the route to its endpoint.
-func Mount(route manifest.Route, deps Deps) web.Mount {
-	return web.Mount{
-		Route:    web.Route{Method: route.Method, Path: route.Path, MaxBody: route.MaxBody, Timeout: route.Timeout()},
-		Endpoint: endpoints[route.Function](deps),
-	}
-}
+// answerMargin is how much earlier than the platform a function gives a request up, so that it is the function that says so.
+const answerMargin = time.Second
 
-// MountAll mounts every route twice: under its own path and under the one that v1's apps know.
-func MountAll(m manifest.Manifest, deps Deps) []web.Mount {
+// Mount mounts the routes, each twice: under its own path and under the one that v1's apps know. A load balancer that shares
+// traffic out between v1 and v2 cannot rewrite a path for one of them only.
+func Mount(m manifest.Manifest, deps Deps) []web.Mount {
 	var mounts []web.Mount
 	for _, route := range m {
-		mount := Mount(route, deps)
+		mount := web.Mount{
+			Route: web.Route{
+				Method: route.Method, Path: route.Path, MaxBody: route.MaxBody,
+				Timeout: route.Timeout() - answerMargin, Handler: route.HandlerTimeout(),
+			},
+			Endpoint: endpoints[route.Function](deps),
+		}
 		mounts = append(mounts, mount)
 		if v1 := route.V1Path(); v1 != route.Path {
 			mount.Path = v1

@@ -14,12 +14,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner"
@@ -40,6 +42,35 @@ func TestManifestAndTableAgree(t *testing.T) {
 	for _, route := range Manifest() {
 		endpoint := endpoints[route.Function](Deps{})
 		assert.NotNil(t, endpoint.Request, route.Function)
+	}
+}
+
+func TestRoutesNameAllThatTheirConfigurationReads(t *testing.T) {
+	t.Parallel()
+	common := names(&Config{Database: &config.Database{}, RateLimit: &config.RateLimitDatabase{}})
+	for _, route := range Manifest() {
+		c := ConfigFor(route)
+		assert.Equal(t, route.Needs(manifest.DatabaseUser), c.Database != nil, route.Function)
+		assert.Equal(t, route.Needs(manifest.DatabaseRateLimit), c.RateLimit != nil, route.Function)
+		read := slices.DeleteFunc(names(c), func(name string) bool { return slices.Contains(common, name) })
+		assert.ElementsMatch(t, read, slices.Concat(route.Secrets, route.Settings), route.Function)
+	}
+}
+
+// names are those of the variables that a configuration reads.
+func names(c *Config) (names []string) {
+	for _, v := range config.Describe(c) {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+func TestSlowBodiesHaveTheirTime(t *testing.T) {
+	t.Parallel()
+	const longest, leastPace = 5 * time.Minute, 1 << 10 // what a request is worth, and package web's bytes a second
+	for _, route := range Manifest() {
+		body := time.Duration(route.MaxBody/leastPace) * time.Second
+		assert.GreaterOrEqual(t, route.Timeout(), min(longest, body+route.HandlerTimeout()), route.Function)
 	}
 }
 
@@ -78,7 +109,7 @@ func newHandler(tb testing.TB, options postgres.Options) http.Handler {
 // handlerOf serves every route.
 func handlerOf(deps Deps) http.Handler {
 	service := web.Service{Log: slog.New(slog.DiscardHandler)}
-	return service.All(MountAll(Manifest(), deps))
+	return service.Handler(Mount(Manifest(), deps))
 }
 
 func newRequest(tb testing.TB, method, path, body string) *http.Request {

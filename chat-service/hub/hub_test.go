@@ -156,7 +156,7 @@ func newBench(
 	network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	b := &bench{hub: hub.New(o), log: log, dial: network.dial}
 	service := web.Service{Log: o.Log}
-	server := &http.Server{Handler: b.hub.Canonical(service.All(b.hub.Mounts()))} //nolint:gosec // a test
+	server := &http.Server{Handler: b.hub.Canonical(service.Handler(b.hub.Mounts()))} //nolint:gosec // a test
 	transport := &http.Transport{DialContext: network.dial, DisableKeepAlives: true}
 	b.http = &http.Client{Transport: transport}
 	go func() { _ = server.Serve(network) }()

@@ -40,17 +40,22 @@ type Route struct {
 	Databases    []string `json:"databases"`
 	Memory       string   `json:"memory"` // in Mi, as Cloud Run writes it
 	CPU          string   `json:"cpu"`
-	Concurrency  int      `json:"concurrency"` // requests at a time in one instance
-	TimeoutS     int      `json:"timeout_s"`
-	MinInstances int      `json:"min_instances"` // kept running though nobody asks; most are left out
-	MaxInstances int      `json:"max_instances"` // left out: the most that a function may have
-	Pool         int      `json:"pool"`          // connections of one instance to each of its databases
-	MaxBody      int64    `json:"max_body"`      // bytes; 0: takes no body
-	Secrets      []string `json:"secrets"`       // environment variables that hold secrets
+	Concurrency  int      `json:"concurrency"`       // requests at a time in one instance
+	TimeoutS     int      `json:"timeout_s"`         // the platform's limit for a whole request, at its caller's pace
+	HandlerS     int      `json:"handler_timeout_s"` // the function's own time, from the body's end to its answer or a stream's first byte
+	MinInstances int      `json:"min_instances"`     // kept running though nobody asks; most are left out
+	MaxInstances int      `json:"max_instances"`     // left out: the most that a function may have
+	Pool         int      `json:"pool"`              // connections of one instance to each of its databases
+	MaxBody      int64    `json:"max_body"`          // bytes; 0: takes no body
+	Secrets      []string `json:"secrets"`           // environment variables that hold secrets
+	Settings     []string `json:"settings"`          // the others that the function reads beside those of every function and of its databases
 }
 
-// Timeout bounds one request.
+// Timeout bounds one request on the platform.
 func (r Route) Timeout() time.Duration { return time.Duration(r.TimeoutS) * time.Second }
+
+// HandlerTimeout bounds what the function does between the body's end and its answer.
+func (r Route) HandlerTimeout() time.Duration { return time.Duration(r.HandlerS) * time.Second }
 
 // Needs reports whether the function uses the database.
 func (r Route) Needs(database string) bool { return slices.Contains(r.Databases, database) }
@@ -160,6 +165,7 @@ func (r Route) faults() (faults []string) {
 	check(r.CPU == "1" || r.CPU == "2", "cpu is not 1 or 2")
 	check(r.Concurrency > 0 && r.Concurrency <= maxConcurrency, "concurrency is out of range")
 	check(r.TimeoutS > 0 && r.TimeoutS <= maxTimeoutS, "timeout_s is out of range")
+	check(r.HandlerS > 0 && r.HandlerS < r.TimeoutS, "handler_timeout_s is not from 1 to less than timeout_s")
 	check(r.MaxInstances > 0 && r.MaxInstances <= maxInstances, "max_instances is not from 1 to 10")
 	check(r.MinInstances >= 0 && r.MinInstances <= r.MaxInstances, "min_instances is not from 0 to max_instances")
 	check(r.Pool > 0 == (len(r.Databases) > 0), "pool and databases do not agree")

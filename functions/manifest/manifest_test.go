@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,7 @@ import (
 )
 
 const valid = `{"function": "PutThing", "method": "PUT", "path": "/v2/thing", "summary": "Put it.", "auth": "none", "databases": ["user"],
-	"memory": "256Mi", "cpu": "1", "concurrency": 8, "timeout_s": 15, "max_instances": 5, "pool": 4, "max_body": 100, "secrets": []}`
+	"memory": "256Mi", "cpu": "1", "concurrency": 8, "timeout_s": 60, "handler_timeout_s": 15, "max_instances": 5, "pool": 4, "max_body": 100, "secrets": [], "settings": []}`
 
 func TestParse(t *testing.T) {
 	t.Parallel()
@@ -21,6 +22,8 @@ func TestParse(t *testing.T) {
 	require.True(t, ok)
 	assert.Equal(t, "/thing", route.V1Path())
 	assert.Equal(t, "put-thing", route.Service())
+	assert.Equal(t, time.Minute, route.Timeout())
+	assert.Equal(t, 15*time.Second, route.HandlerTimeout())
 	assert.EqualValues(t, 256<<20, route.MemoryBytes())
 	assert.True(t, route.Needs(manifest.DatabaseUser))
 	assert.False(t, route.Needs(manifest.DatabaseRateLimit))
@@ -32,13 +35,13 @@ func TestParse(t *testing.T) {
 func TestParseReportsEveryFault(t *testing.T) {
 	t.Parallel()
 	_, err := manifest.Parse([]byte(`[` + valid + `, ` + valid + `, {"function": "x", "method": "PATCH", "path": "v2/ThingZ", "summary": "No sentence",
-		"auth": "magic", "databases": ["other"], "memory": "3Gi", "cpu": "9", "concurrency": 0, "timeout_s": 0, "max_instances": 11, "min_instances": 12, "pool": 0,
+		"auth": "magic", "databases": ["other"], "memory": "3Gi", "cpu": "9", "concurrency": 0, "timeout_s": 0, "handler_timeout_s": 1, "max_instances": 11, "min_instances": 12, "pool": 0,
 		"max_body": 5, "secrets": []}]`))
 	require.Error(t, err)
 	for _, fault := range []string{
 		"route 1 (PutThing): is there twice", "route 2 (x): function is not a Go name", "method is unknown", "path has not the form",
 		"summary is no sentence", "auth is unknown", "a database is unknown", "memory is not one", "cpu is not", "concurrency is out of range",
-		"timeout_s is out of range", "max_instances is not from 1 to 10", "min_instances is not from 0", "pool and databases do not agree", "max_body and method do not agree",
+		"timeout_s is out of range", "handler_timeout_s is not from 1 to less", "max_instances is not from 1 to 10", "min_instances is not from 0", "pool and databases do not agree", "max_body and method do not agree",
 	} {
 		assert.ErrorContains(t, err, fault)
 	}

@@ -30,9 +30,10 @@ func main() {
 }
 
 type configuration struct {
-	Service  config.Service
-	Database config.Database
-	Cleanup  config.Cleanup
+	Service   config.Service
+	Database  config.Database
+	RateLimit config.RateLimitDatabase
+	Cleanup   config.Cleanup
 }
 
 func run(ctx context.Context, args, environ []string, output io.Writer) error {
@@ -58,7 +59,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 		return err
 	}
 	defer user.Close()
-	options.URL = c.Database.RateLimitURL.Reveal()
+	options.URL = c.RateLimit.URL.Reveal()
 	rateLimit, err := postgres.Open(ctx, options)
 	if err != nil {
 		return err

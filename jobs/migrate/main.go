@@ -27,8 +27,9 @@ func main() {
 }
 
 type configuration struct {
-	Service  config.Service
-	Database config.Database
+	Service   config.Service
+	Database  config.Database
+	RateLimit config.RateLimitDatabase
 }
 
 func run(ctx context.Context, args, environ []string, output io.Writer) error {
@@ -48,7 +49,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 		return err
 	}
 	log := logging.New(output, c.Service.LogLevel)
-	databases, err := migrations.Open(ctx, c.Database.URL.Reveal(), c.Database.RateLimitURL.Reveal(), c.Database.CloudSQLInstance)
+	databases, err := migrations.Open(ctx, c.Database.URL.Reveal(), c.RateLimit.URL.Reveal(), c.Database.CloudSQLInstance)
 	if err != nil {
 		return err
 	}

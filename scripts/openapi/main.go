@@ -70,7 +70,7 @@ func describe(reflector *openapi31.Reflector, route manifest.Route) error {
 	if route.Auth == manifest.AuthPurchase {
 		operation.AddSecurity(string(manifest.AuthPurchase))
 	}
-	endpoint := functions.Mount(route, functions.Deps{}).Endpoint
+	endpoint := functions.Mount(manifest.Manifest{route}, functions.Deps{})[0].Endpoint
 	operation.AddReqStructure(reflect.New(endpoint.Request).Interface())
 	answer := func(unit *openapi.ContentUnit) { unit.HTTPStatus = http.StatusOK }
 	switch {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -44,10 +45,16 @@ type HTTP struct {
 	Port int `env:"PORT" envDefault:"8080" doc:"the port to listen on"`
 }
 
-// Database is where the users and the rate limits are.
+// Database is where the users are.
 type Database struct {
 	URL              Secret `env:"DATABASE_URL,required" doc:"the users' database, as a postgres URL"`
-	RateLimitURL     Secret `env:"RATE_LIMIT_DATABASE_URL" doc:"the rate limits' database; unset: the users'"`
+	CloudSQLInstance string `env:"CLOUD_SQL_INSTANCE" doc:"project:region:instance, dialed with IAM login; the URLs then give user and database only"`
+}
+
+// RateLimitDatabase is where the rate limits are: in a database of their own, or with the users.
+type RateLimitDatabase struct {
+	URL              Secret `env:"RATE_LIMIT_DATABASE_URL" doc:"the rate limits' database; unset: the users'"`
+	UsersURL         Secret `env:"DATABASE_URL" doc:"the users' database, as a postgres URL"` // what URL is when it is unset
 	CloudSQLInstance string `env:"CLOUD_SQL_INSTANCE" doc:"project:region:instance, dialed with IAM login; the URLs then give user and database only"`
 }
 
@@ -89,9 +96,42 @@ func Load(ctx context.Context, environ []string, dst any, options ...Option) err
 	faults = append(faults, parse(values, dst)...)
 	faults = append(faults, check(reflect.ValueOf(dst).Elem())...)
 	if len(faults) > 0 {
-		return fmt.Errorf("load configuration: %w", errors.Join(faults...))
+		return fmt.Errorf("load configuration: %w", errors.Join(once(faults, error.Error)...))
 	}
 	return nil
+}
+
+// once leaves out what has come before: two components may read the same variable.
+func once[T any](all []T, name func(T) string) (each []T) {
+	seen := map[string]bool{}
+	for _, item := range all {
+		if !seen[name(item)] {
+			seen[name(item)] = true
+			each = append(each, item)
+		}
+	}
+	return each
+}
+
+// Require makes those components of dst that are pointers and read one of the variables.
+func Require(dst any, variables []string) {
+	for _, component := range reflect.ValueOf(dst).Elem().Fields() {
+		if component.Kind() != reflect.Pointer || !component.IsNil() {
+			continue
+		}
+		for field := range component.Type().Elem().Fields() {
+			if slices.Contains(variables, variableIn(field)) {
+				component.Set(reflect.New(component.Type().Elem()))
+				break
+			}
+		}
+	}
+}
+
+// variableIn is the variable that a component's field holds.
+func variableIn(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+	return name
 }
 
 // parse fills dst and names the variables that could not be read. The library's own text would repeat their values.
@@ -179,18 +219,31 @@ func (i *Inbox) check(Environment) []error {
 var instanceForm = regexp.MustCompile(`^[a-z0-9.:-]+:[a-z0-9-]+:[a-z0-9-]+$`)
 
 func (d *Database) check(Environment) (faults []error) {
-	if !d.RateLimitURL.IsSet() {
-		d.RateLimitURL = d.URL
+	if d.URL.IsSet() && !isPostgresURL(d.URL.Reveal()) {
+		faults = append(faults, errors.New("DATABASE_URL: is not a postgres URL"))
 	}
-	for name, secret := range map[string]Secret{"DATABASE_URL": d.URL, "RATE_LIMIT_DATABASE_URL": d.RateLimitURL} {
-		if secret.IsSet() && !isPostgresURL(secret.Reveal()) {
-			faults = append(faults, fmt.Errorf("%s: is not a postgres URL", name))
-		}
+	return append(faults, checkInstance(d.CloudSQLInstance)...)
+}
+
+func (d *RateLimitDatabase) check(Environment) (faults []error) {
+	name := "RATE_LIMIT_DATABASE_URL"
+	if !d.URL.IsSet() && d.UsersURL.IsSet() {
+		d.URL, name = d.UsersURL, "DATABASE_URL"
 	}
-	if d.CloudSQLInstance != "" && !instanceForm.MatchString(d.CloudSQLInstance) {
-		faults = append(faults, errors.New("CLOUD_SQL_INSTANCE: is not project:region:instance"))
+	switch {
+	case !d.URL.IsSet():
+		faults = append(faults, errors.New("RATE_LIMIT_DATABASE_URL: is required where DATABASE_URL is not set"))
+	case !isPostgresURL(d.URL.Reveal()):
+		faults = append(faults, fmt.Errorf("%s: is not a postgres URL", name))
 	}
-	return faults
+	return append(faults, checkInstance(d.CloudSQLInstance)...)
+}
+
+func checkInstance(name string) []error {
+	if name != "" && !instanceForm.MatchString(name) {
+		return []error{errors.New("CLOUD_SQL_INSTANCE: is not project:region:instance")}
+	}
+	return nil
 }
 
 func isPostgresURL(text string) bool {
@@ -210,13 +263,13 @@ type Variable struct {
 	Doc      string
 }
 
-// Describe lists the variables that a program's configuration reads, in the order of its fields.
+// Describe lists the variables that a program's configuration reads, each once, in the order of its fields.
 func Describe(dst any) (variables []Variable) {
 	eachField(dst, func(f reflect.StructField) {
-		name, options, _ := strings.Cut(f.Tag.Get("env"), ",")
-		variables = append(variables, Variable{name, f.Tag.Get("envDefault"), options == "required", f.Tag.Get("doc")})
+		required := strings.HasSuffix(f.Tag.Get("env"), ",required")
+		variables = append(variables, Variable{variableIn(f), f.Tag.Get("envDefault"), required, f.Tag.Get("doc")})
 	})
-	return variables
+	return once(variables, func(v Variable) string { return v.Name })
 }
 
 // Usage is a table of these variables for a program's help.
@@ -241,7 +294,7 @@ func Usage(dst any) string {
 func variableOf(dst any, field string) (variable string) {
 	eachField(dst, func(f reflect.StructField) {
 		if f.Name == field {
-			variable, _, _ = strings.Cut(f.Tag.Get("env"), ",")
+			variable = variableIn(f)
 		}
 	})
 	return variable

@@ -28,6 +28,7 @@ type program struct {
 	Service     config.Service
 	HTTP        config.HTTP
 	Database    config.Database
+	RateLimit   config.RateLimitDatabase
 	Credentials *config.Credentials
 }
 
@@ -50,7 +51,7 @@ func TestDefaultsAndValues(t *testing.T) {
 	}, p.Service)
 	assert.Equal(t, 8080, p.HTTP.Port)
 	assert.Equal(t, "postgres://u:hunter2@h/d", p.Database.URL.Reveal())
-	assert.Equal(t, p.Database.URL, p.Database.RateLimitURL, "it defaults to the users'")
+	assert.Equal(t, p.Database.URL, p.RateLimit.URL, "it defaults to the users'")
 	version, key := p.Credentials.Keys.Signing()
 	assert.Equal(t, 2, version)
 	assert.Len(t, key, 32)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"sync"
 	"testing"
+	"time"
 )
 
 // asProgram tells the test binary to be the program.
@@ -34,6 +35,12 @@ type Program struct {
 // Launch starts the program with nothing but this environment and a free PORT, and kills it when the test ends.
 func Launch(tb testing.TB, environ ...string) *Program {
 	tb.Helper()
+	return LaunchWith(tb, nil, environ...)
+}
+
+// LaunchWith is [Launch] with arguments.
+func LaunchWith(tb testing.TB, args []string, environ ...string) *Program {
+	tb.Helper()
 	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -50,7 +57,7 @@ func Launch(tb testing.TB, environ ...string) *Program {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Program{Cmd: exec.CommandContext(tb.Context(), program), Address: address, Log: &Log{}} //nolint:gosec // it is this one
+	p := &Program{Cmd: exec.CommandContext(tb.Context(), program, args...), Address: address, Log: &Log{}} //nolint:gosec // it is this one
 	// A binary that counts coverage warns in the log when it has no place for that.
 	p.Cmd.Env = append([]string{asProgram + "=1", "PORT=" + port, "GOCOVERDIR=" + tb.TempDir()}, environ...)
 	p.Cmd.Stdout, p.Cmd.Stderr = p.Log, p.Log
@@ -62,6 +69,26 @@ func Launch(tb testing.TB, environ ...string) *Program {
 		_ = p.Cmd.Wait()
 	})
 	return p
+}
+
+// endTime is longer than a program has to end in, by what a machine under load may add.
+const endTime = 40 * time.Second
+
+// WaitToEnd waits for the process to end by itself, which it was told to or has reason to, and returns what [exec.Cmd.Wait]
+// does. It fails the test when that takes so long that it will not happen.
+func (p *Program) WaitToEnd(tb testing.TB) error {
+	tb.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		_ = p.Cmd.Process.Kill()
+		<-ended
+		tb.Fatalf("it has not ended after %v", endTime)
+		return nil
+	}
 }
 
 // Log keeps what is written to it. It is safe for concurrent use.

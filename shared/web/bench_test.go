@@ -61,7 +61,7 @@ func BenchmarkDecode(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			service := web.Service{Log: slog.New(slog.DiscardHandler)}
-			handler := service.All([]web.Mount{{
+			handler := service.Handler([]web.Mount{{
 				Route:    web.Route{Method: http.MethodPost, Path: "/", MaxBody: 1 << 20, Timeout: time.Minute},
 				Endpoint: c.endpoint,
 			}})

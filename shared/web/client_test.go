@@ -19,7 +19,7 @@ func TestEndpointsKnowTheirClientAndTheLogDoesNot(t *testing.T) {
 	lines := &logLines{}
 	var client clientaddr.Client
 	service := web.Service{Log: slog.New(slog.NewJSONHandler(lines, nil))}
-	handler := service.All([]web.Mount{{
+	handler := service.Handler([]web.Mount{{
 		Route: web.Route{Method: http.MethodGet, Path: "/", Timeout: time.Minute},
 		Endpoint: web.Act(func(ctx context.Context, _ struct{}) error {
 			client = clientaddr.From(ctx)

@@ -77,7 +77,7 @@ func TestCiphertextIsCompressed(t *testing.T) {
 		})
 	}
 	service := web.Service{Log: slog.New(slog.DiscardHandler)}
-	server := httptest.NewServer(service.All(mounts))
+	server := httptest.NewServer(service.Handler(mounts))
 	t.Cleanup(server.Close)
 	var all sync.WaitGroup // at once, as compressors are taken from a pool
 	for _, length := range feedLengths {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -45,7 +46,9 @@ func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
 		if err != nil {
 			return err
 		}
-		res, err := fn(r.Context(), req)
+		ctx, cancel := context.WithTimeout(r.Context(), route.handlerTime())
+		defer cancel()
+		res, err := fn(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -54,8 +57,7 @@ func Call[Req, Res any](fn func(context.Context, Req) (Res, error)) Endpoint {
 		if err := json.MarshalWrite(buffer, &res, encoding); err != nil {
 			return err
 		}
-		write(w, http.StatusOK, contentTypeJSON, buffer.Bytes())
-		return nil
+		return write(w, http.StatusOK, contentTypeJSON, buffer.Bytes())
 	})
 }
 
@@ -65,7 +67,9 @@ func CallAs[Caller, Req, Res any](
 	authorize func(ctx context.Context, authorization string) (Caller, error), fn func(context.Context, Caller, Req) (Res, error),
 ) Endpoint {
 	return endpoint[Req](reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
-		caller, err := authorize(r.Context(), r.Header.Get("Authorization"))
+		ctx, cancel := context.WithTimeout(r.Context(), route.handlerTime())
+		defer cancel()
+		caller, err := authorize(ctx, r.Header.Get("Authorization"))
 		if err != nil {
 			return err
 		}
@@ -80,7 +84,9 @@ func Act[Req any](fn func(context.Context, Req) error) Endpoint {
 		if err != nil {
 			return err
 		}
-		if err := fn(r.Context(), req); err != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), route.handlerTime())
+		defer cancel()
+		if err := fn(ctx, req); err != nil {
 			return err
 		}
 		w.WriteHeader(http.StatusOK)
@@ -90,7 +96,8 @@ func Act[Req any](fn func(context.Context, Req) error) Endpoint {
 
 // Stream makes an endpoint of a function that writes its answer, of the form of Res, while it is being made. An
 // error before the first byte has gone out is answered like any other; a later one breaks the connection, so that
-// half an answer never passes for a whole one. A reader who takes nothing for [writeTimeout] is cut off.
+// half an answer never passes for a whole one. The function's context ends when there is no first byte within the handler's
+// time, and then with the request: it runs at its reader's pace.
 func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error) Endpoint {
 	return endpoint[Req](reflect.TypeFor[Res](), func(w http.ResponseWriter, r *http.Request, route Route) error {
 		req, err := read[Req](w, r, route)
@@ -98,12 +105,19 @@ func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error
 			return err
 		}
 		w.Header().Set("Content-Type", contentTypeJSON)
-		out := &streamWriter{w: w, control: http.NewResponseController(w)}
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		late := time.AfterFunc(route.handlerTime(), func() { cancel(context.DeadlineExceeded) })
+		defer late.Stop()
+		out := &streamWriter{w: w, begin: func() { late.Stop() }}
 		buffered := bufio.NewWriterSize(out, streamBuffer)
-		if err = fn(r.Context(), req, jsontext.NewEncoder(buffered, encoding)); err == nil {
+		if err = fn(ctx, req, jsontext.NewEncoder(buffered, encoding)); err == nil {
 			err = buffered.Flush()
 		}
-		if err != nil && out.started {
+		if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			err = context.DeadlineExceeded
+		}
+		if err != nil && out.begun {
 			return &brokenError{err}
 		}
 		return err
@@ -119,8 +133,7 @@ func Raw(fn func(http.ResponseWriter, *http.Request) error) Endpoint {
 // Text makes an endpoint of a fixed text.
 func Text(text string) Endpoint {
 	return endpoint[struct{}](reflect.TypeFor[string](), func(w http.ResponseWriter, _ *http.Request, _ Route) error {
-		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
-		return nil
+		return write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
 	})
 }
 
@@ -147,7 +160,7 @@ func giveBuffer(buffer *bytes.Buffer) {
 // read makes the request of the path and the body, and validates it.
 func read[Req any](w http.ResponseWriter, r *http.Request, route Route) (req Req, err error) {
 	if route.MaxBody > 0 {
-		body, err := readBody(w, r, route.MaxBody)
+		body, err := readBody(w, r, route.MaxBody, event(r).begun.Add(route.Timeout-route.Handler))
 		if err != nil {
 			return req, err
 		}
@@ -173,7 +186,8 @@ func readPath(r *http.Request, dst any) {
 	}
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// readBody returns the whole body, of at most limit bytes, if it is there at that time.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, until time.Time) ([]byte, error) {
 	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset := params["charset"]
 	if err != nil || !isJSON(mediaType) || charset != "" && !strings.EqualFold(charset, "utf-8") {
@@ -191,14 +205,19 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if r.ContentLength > 0 {
 		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // the room that ReadFrom wants to see the end
 	}
-	if _, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	if _, err := buffer.ReadFrom(newPacedBody(w, r, limit, until)); err != nil {
+		_, isTooLarge := errors.AsType[*http.MaxBytesError](err)
+		switch { // package http cancels a request when it fails to read of it
+		case isTooLarge:
 			return nil, tooLarge
-		}
-		if r.Context().Err() != nil {
+		case errors.Is(err, os.ErrDeadlineExceeded) && stopped(r) == nil:
+			w.Header().Set("Connection", "close") // what comes later belongs to nothing
+			return nil, &statusError{http.StatusRequestTimeout, "The body did not come in time."}
+		case r.Context().Err() != nil:
 			return nil, r.Context().Err()
+		default:
+			return nil, &statusError{http.StatusBadRequest, "The body could not be read."}
 		}
-		return nil, &statusError{http.StatusBadRequest, "The body could not be read."}
 	}
 	return buffer.Bytes(), nil
 }
@@ -213,22 +232,30 @@ func isJSON(mediaType string) bool {
 // proper error.
 const streamBuffer = 32 << 10
 
-// writeTimeout is how long a reader of a stream may take nothing at all.
-const writeTimeout = 10 * time.Second
-
-// streamWriter gives every write a deadline of its own.
+// streamWriter says when the first byte goes out, and whose fault it is that one cannot.
 type streamWriter struct {
-	w       io.Writer
-	control *http.ResponseController
-	started bool
+	w     io.Writer
+	begin func()
+	begun bool
 }
 
 func (s *streamWriter) Write(p []byte) (int, error) {
-	s.started = true
-	// Not every writer has deadlines (a test's recorder has none); those that matter do.
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return s.w.Write(p)
+	if !s.begun {
+		s.begun = true
+		s.begin()
+	}
+	n, err := s.w.Write(p)
+	if err != nil {
+		err = &goneError{err}
+	}
+	return n, err
 }
+
+// goneError is a failure to write to a reader who has left or takes nothing.
+type goneError struct{ err error }
+
+func (e *goneError) Error() string { return "the reader is gone: " + e.err.Error() }
+func (e *goneError) Unwrap() error { return e.err }
 
 // brokenError is a failure after a part of the answer has gone out.
 type brokenError struct{ err error }

@@ -23,9 +23,11 @@ import (
 type Event struct {
 	RequestID string
 
+	begun time.Time
+	quiet bool // there is no line
 	model logging.ModelUse
 	err   error
-	stack []byte
+	panic string // the message of a panic's line
 }
 
 type eventKey struct{}
@@ -39,7 +41,10 @@ func event(r *http.Request) *Event {
 
 // log writes the one line of a request, with the route's pattern in place of its URL. Field names are those that
 // Cloud Logging lifts out of a line.
-func (s *Service) log(r *http.Request, e *Event, w *responseRecorder, took time.Duration) {
+func (s *Service) log(r *http.Request, e *Event, w *responseRecorder) {
+	if e.quiet {
+		return
+	}
 	pattern := cmp.Or(r.Pattern, "(none)")
 	_, path, _ := strings.Cut(pattern, " ")
 	level := logLevel(w.status, e.err)
@@ -50,7 +55,7 @@ func (s *Service) log(r *http.Request, e *Event, w *responseRecorder, took time.
 			slog.Int("status", w.status),
 			slog.String("requestSize", strconv.FormatInt(max(r.ContentLength, 0), 10)),
 			slog.String("responseSize", strconv.FormatInt(w.size, 10)),
-			slog.String("latency", fmt.Sprintf("%.6fs", took.Seconds())),
+			slog.String("latency", fmt.Sprintf("%.6fs", time.Since(e.begun).Seconds())),
 			slog.String("protocol", r.Proto),
 		),
 		slog.String("requestId", e.RequestID),
@@ -59,15 +64,10 @@ func (s *Service) log(r *http.Request, e *Event, w *responseRecorder, took time.
 	if name, ok := traceName(r, s.Project); ok {
 		attrs = append(attrs, slog.String("logging.googleapis.com/trace", name))
 	}
-	message := pattern
 	if e.err != nil {
 		attrs = append(attrs, slog.String("error", e.err.Error()))
 	}
-	if e.stack != nil {
-		// Error Reporting finds a Go panic by a message of a header line and the stack.
-		message = fmt.Sprintf("%v\n\n%s", e.err, e.stack)
-	}
-	s.Log.LogAttrs(context.WithoutCancel(r.Context()), level, message, attrs...)
+	s.Log.LogAttrs(context.WithoutCancel(r.Context()), level, cmp.Or(e.panic, pattern), attrs...)
 }
 
 // method is the request's method if it is one that HTTP knows, since the others are the caller's own text.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -72,14 +73,18 @@ func respond(w http.ResponseWriter, err error) {
 	if encodeErr != nil {
 		encoded = []byte("{}")
 	}
-	write(w, body.Status, "application/problem+json; charset=utf-8", encoded)
+	_ = write(w, body.Status, "application/problem+json; charset=utf-8", encoded) // whoever has gone is not told
 }
 
-// write sends a whole answer. A caller who has gone is no failure of ours.
-func write(w http.ResponseWriter, status int, contentType string, body []byte) {
+// write sends a whole answer, whose length tells the caller when a part of it is missing. It fails when the caller has gone.
+func write(w http.ResponseWriter, status int, contentType string, body []byte) error {
 	if contentType != "" {
 		w.Header().Set("Content-Type", contentType)
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	if _, err := w.Write(body); err != nil {
+		return &brokenError{&goneError{err}}
+	}
+	return nil
 }

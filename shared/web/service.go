@@ -1,14 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"path"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -25,8 +23,14 @@ type Route struct {
 	Method  string        // GET serves HEAD as well; empty: the endpoint takes all methods, and refuses those that it has not
 	Path    string        // a pattern of [http.ServeMux] without a method
 	MaxBody int64         // in bytes; 0: the route takes no body
-	Timeout time.Duration // bounds a request from its first header to its last byte
+	Timeout time.Duration // bounds a request, from its header to the answer's last byte
+	// Handler bounds what the endpoint does, from the body's end to its answer, or to the first byte of a stream; the body
+	// may take what it leaves of Timeout. 0: as long as the request may take.
+	Handler time.Duration
 }
+
+// handlerTime is how long the endpoint may take.
+func (r Route) handlerTime() time.Duration { return cmp.Or(r.Handler, r.Timeout) }
 
 // Mount is an endpoint with its route.
 type Mount struct {
@@ -51,39 +55,24 @@ const (
 	ReadyPath = "/health/ready"
 )
 
-// Single serves one route and nothing else, as the cloud runs it: another method is 405, and another path is 421,
-// because to an app a 404 says that the user is gone.
-func (s *Service) Single(m Mount) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle(m.Method+" "+m.Path, s.endpoint(m))
-	return s.Probed(s.chain(mux, &statusError{http.StatusMisdirectedRequest, "This function does not serve this path."}))
-}
-
-// Probed answers the platform's probes, which are not logged, and hands everything else to next.
-func (s *Service) Probed(next http.Handler) http.Handler {
-	probes := http.NewServeMux()
-	probes.HandleFunc("GET "+LivePath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	probes.HandleFunc("GET "+ReadyPath, func(w http.ResponseWriter, r *http.Request) {
-		if err := s.ready(r.Context()); err != nil {
-			respond(w, err)
-		}
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == LivePath || r.URL.Path == ReadyPath {
-			probes.ServeHTTP(w, r)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// All serves many routes side by side; any other path is 404.
-func (s *Service) All(mounts []Mount) http.Handler {
+// Handler serves the routes, and the platform's probes beside them, which are not logged. Another method is 405, and another
+// path is 421, because to an app a 404 says that the user is gone: it may only come from who has looked for a row.
+func (s *Service) Handler(mounts []Mount) http.Handler {
 	mux := http.NewServeMux()
 	for _, m := range mounts {
 		mux.Handle(strings.TrimSpace(m.Method+" "+m.Path), s.endpoint(m))
 	}
-	return s.chain(mux, &statusError{http.StatusNotFound, "Nothing is served here."})
+	mux.HandleFunc("GET "+LivePath, func(w http.ResponseWriter, r *http.Request) {
+		event(r).quiet = true
+		w.WriteHeader(http.StatusOK)
+	})
+	mux.HandleFunc("GET "+ReadyPath, func(w http.ResponseWriter, r *http.Request) {
+		event(r).quiet = true
+		if err := s.ready(r.Context()); err != nil {
+			respond(w, err)
+		}
+	})
+	return s.chain(mux)
 }
 
 func (s *Service) ready(ctx context.Context) error {
@@ -96,9 +85,11 @@ func (s *Service) ready(ctx context.Context) error {
 // endpoint serves a request that has come to the right path with the right method.
 func (s *Service) endpoint(m Mount) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), m.Timeout)
+		latest := event(r).begun.Add(m.Timeout)
+		ctx, cancel := context.WithDeadline(r.Context(), latest)
 		defer cancel()
-		setDeadlines(w, m.Timeout+writeTimeout)
+		// Not every writer has deadlines (a test's recorder has none); those that matter do.
+		_ = http.NewResponseController(w).SetWriteDeadline(latest.Add(answerTime))
 		err := s.ready(ctx)
 		if err == nil {
 			err = m.serve(w, r.WithContext(ctx), m.Route)
@@ -109,30 +100,42 @@ func (s *Service) endpoint(m Mount) http.Handler {
 	})
 }
 
-// setDeadlines bounds what the connection may take for this request, a body that trickles in as well as a reader
-// who takes nothing. Every request sets its own, because a connection keeps them. A recorder in a test has none.
-func setDeadlines(w http.ResponseWriter, after time.Duration) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(after))
-	_ = control.SetWriteDeadline(time.Now().Add(after))
-}
+// answerTime is how long a refusal may take to be written, and an answer beyond its request's time.
+const answerTime = 10 * time.Second
 
-// fail answers err, or breaks the connection when a part of the answer is on its way, and leaves the cause for the log.
+// fail answers err, or breaks the connection when a part of the answer is on its way, and leaves the cause for the log. Of
+// what failed because the request was canceled, that cause is the error, where it is one of ours.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
-	event(r).err = err
+	e := event(r)
+	e.err = err
+	if cause := stopped(r); cause != nil && errors.Is(err, context.Canceled) {
+		e.err = cause
+	}
 	if _, broken := errors.AsType[*brokenError](err); broken {
 		breakOff(w)
 		return
 	}
-	respond(w, err)
+	respond(w, e.err)
 }
 
-// breakOff ends the connection so that the caller sees a broken answer. The functions framework swallows
-// [http.ErrAbortHandler] and then ends the answer as if it were whole, hence the connection is taken and closed.
+// stopped returns the error that the request was canceled with by the program, or nil.
+func stopped(r *http.Request) error {
+	if cause, ok := errors.AsType[*apierr.Error](context.Cause(r.Context())); ok {
+		return cause
+	}
+	return nil
+}
+
+// breakOff resets the connection, so that the caller sees a broken answer even where only the connection's end tells that of
+// an answer. It is taken for that, since the functions framework swallows [http.ErrAbortHandler] and then ends the answer as
+// if it were whole.
 func breakOff(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
+		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()
 }
@@ -142,7 +145,7 @@ func breakOff(w http.ResponseWriter) {
 const preflightMaxAge = 7200
 
 // chain puts around the mux what every request needs, whether it is served or refused.
-func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
+func (s *Service) chain(mux *http.ServeMux) http.Handler {
 	crossOrigin := cors.New(cors.Options{
 		AllowedOrigins: s.Origins, // none means any
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch},
@@ -154,7 +157,7 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 	})
 	routed := crossOrigin.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path { // the mux would redirect
-			fail(w, r, elsewhere)
+			fail(w, r, errElsewhere)
 			return
 		}
 		refusal, pattern := mux.Handler(r)
@@ -170,31 +173,47 @@ func (s *Service) chain(mux *http.ServeMux, elsewhere error) http.Handler {
 			fail(w, r, &statusError{http.StatusMethodNotAllowed, "This path has other methods."})
 			return
 		}
-		fail(w, r, elsewhere)
+		fail(w, r, errElsewhere)
 	}))
 	compressed := compress(routed)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		e := &Event{RequestID: requestID(r)}
+		e := &Event{RequestID: requestID(r), begun: time.Now()}
 		w.Header().Set(requestIDHeader, e.RequestID)
 		recorder := &responseRecorder{ResponseWriter: w}
-		setDeadlines(recorder, writeTimeout)
+		setDeadlines(recorder, r)
 		ctx := clientaddr.With(context.WithValue(r.Context(), eventKey{}, e), r)
 		r = r.WithContext(logging.WithModelUse(ctx, &e.model))
 		r.Pattern = "" // the framework's own is "/"
 		defer func() {
 			if v := recover(); v != nil {
-				e.err, e.stack = fmt.Errorf("panic: %v", v), debug.Stack()
+				e.err, e.panic, e.quiet = errPanic, logging.PanicMessage(v), false
 				if recorder.status == 0 {
 					respond(recorder, e.err)
 				} else {
 					defer breakOff(recorder)
 				}
 			}
-			s.log(r, e, recorder, time.Since(start))
+			s.log(r, e, recorder)
 		}()
 		compressed.ServeHTTP(recorder, r)
 	})
+}
+
+// errPanic is what a panic is answered by.
+var errPanic = errors.New("panic")
+
+// errElsewhere refuses what is not served by this program.
+var errElsewhere = &statusError{http.StatusMisdirectedRequest, "This path is not served here."}
+
+// setDeadlines bounds what becomes of a request that nobody reads or answers further: every request sets its own, because a
+// connection keeps them. While a body has yet to come nothing but that is waited for; without one, package http waits for
+// the caller to leave, which no deadline may look like.
+func setDeadlines(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
+	if r.ContentLength != 0 {
+		_ = control.SetReadDeadline(time.Now().Add(bodyStall))
+	}
 }
 
 // muxAnswer catches what a mux answers when no pattern fits.
@@ -226,15 +245,17 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// logLevel is the severity of a request's line: a caller's mistake is no news to the operator.
+// logLevel is the severity of a request's line: a caller's mistake is no news to the operator, and neither is one who leaves
+// or takes nothing.
 func logLevel(status int, err error) slog.Level {
+	_, gone := errors.AsType[*goneError](err)
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded): // the caller left, or took nothing
+	case gone, errors.Is(err, context.Canceled):
 		return slog.LevelInfo
-	case err != nil && status == http.StatusOK, status == http.StatusInternalServerError:
-		return slog.LevelError
-	case status > http.StatusInternalServerError, apierr.KindOf(err) == apierr.Unavailable:
+	case apierr.KindOf(err) == apierr.Unavailable, errors.Is(err, context.DeadlineExceeded), status > http.StatusInternalServerError:
 		return slog.LevelWarn
+	case status == http.StatusInternalServerError, err != nil && status == http.StatusOK:
+		return slog.LevelError
 	default:
 		return slog.LevelInfo
 	}

@@ -28,11 +28,11 @@ func serve(t *testing.T, url string) *httptest.Server {
 	environ := []string{"DATABASE_URL=" + url, "CREDENTIAL_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="}
 	require.NoError(t, config.Load(t.Context(), environ, c))
 	log := slog.New(slog.DiscardHandler)
-	deps, gate, closeAll, err := functions.Open(t.Context(), c, routes, "test", 8, log)
+	deps, gate, closeAll, err := functions.Open(t.Context(), c, "test", 8, log)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
 	service := web.Service{Log: log, Ready: gate.Ready}
-	server := httptest.NewServer(service.All(functions.MountAll(routes, deps)))
+	server := httptest.NewServer(service.Handler(functions.Mount(routes, deps)))
 	t.Cleanup(server.Close)
 	return server
 }

@@ -7,10 +7,14 @@ import (
 	"time"
 
 	"github.com/liftlog/liftlog-api/shared/cleanup"
+	"github.com/liftlog/liftlog-api/shared/web"
 )
 
-// cleanupPath is where the job is started on demand.
-const cleanupPath = "/jobs/cleanup"
+// cleanupPath is where the job is started on demand, and cleanupTime how long it may take then.
+const (
+	cleanupPath = "/jobs/cleanup"
+	cleanupTime = 10 * time.Minute
+)
 
 // cleaner does what the clean-up job does in the cloud.
 type cleaner struct {
@@ -18,10 +22,13 @@ type cleaner struct {
 	log       *slog.Logger
 }
 
-// ServeHTTP runs the job once.
-func (c cleaner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := cleanup.Run(r.Context(), c.databases, cleanup.Options{Now: time.Now()}, c.log); err != nil {
-		http.Error(w, "The clean-up failed: see the log.", http.StatusInternalServerError)
+// mount serves the job: a request runs it once. What fails is in the log.
+func (c cleaner) mount() web.Mount {
+	return web.Mount{
+		Route: web.Route{Method: http.MethodPost, Path: cleanupPath, Timeout: cleanupTime},
+		Endpoint: web.Act(func(ctx context.Context, _ struct{}) error {
+			return cleanup.Run(ctx, c.databases, cleanup.Options{Now: time.Now()}, c.log)
+		}),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
@@ -84,10 +86,13 @@ func TestAnotherDatabaseIsNotMigratedUnasked(t *testing.T) {
 		"postgres://u@10.0.0.1/d": false, "postgres://u@db.example/d": false, "postgres://u@localhost.example/d": false, "mysql:": false,
 		"postgres://u@localhost/d?host=db.example": false, "postgres://u@localhost,db.example/d": false,
 	} {
-		local := config.Database{URL: config.NewSecret(url), RateLimitURL: config.NewSecret("postgres://localhost/d")}
-		assert.Equal(t, want, isLocal(&local), url)
-		local.CloudSQLInstance = "p:r:i"
-		assert.False(t, isLocal(&local), "the host does not count then")
+		there := functions.Config{
+			Database:  &config.Database{URL: config.NewSecret(url)},
+			RateLimit: &config.RateLimitDatabase{URL: config.NewSecret("postgres://localhost/d")},
+		}
+		assert.Equal(t, want, isLocal(&there), url)
+		there.Database.CloudSQLInstance = "p:r:i"
+		assert.False(t, isLocal(&there), "the host does not count then")
 	}
 	elsewhere := strings.Replace(pgtest.EmptyURL(t), "127.0.0.1", "0.0.0.0", 1) // reaches this machine, and does not say so
 	err := run(t.Context(), nil, []string{"PORT=" + freePort(t), "DATABASE_URL=" + elsewhere}, &programtest.Log{})
@@ -146,4 +151,17 @@ func TestV1sDatabaseIsRead(t *testing.T) {
 			assert.Equal(t, want, send(t, handler, http.MethodPut, "/v2/user", body).Code, name)
 		}
 	}
+}
+
+func TestTheEmulatorServesAllAndNothingElse(t *testing.T) {
+	t.Parallel()
+	nowhere := "postgres://nobody@127.0.0.1:1/nothing" // so that no answer can come from a row
+	server := httptest.NewServer(handlerOn(t, nowhere))
+	t.Cleanup(server.Close)
+	hubs := []string{"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate"}
+	all := hubs
+	for _, mount := range functions.Mount(functions.Manifest(), functions.Deps{}) {
+		all = append(all, mount.Method+" "+mount.Path)
+	}
+	programtest.WalkPaths(t, server.URL, all, all)
 }

@@ -16,11 +16,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,8 +29,10 @@ import (
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/serve"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -54,11 +54,8 @@ var defaults = []string{
 }
 
 const (
-	database       = "liftlog"
-	maxConns       = 20
-	drainTimeout   = 8 * time.Second
-	headerTimeout  = 10 * time.Second
-	maxHeaderBytes = 160 << 10 // an Apple receipt has to fit, escaped in a URL
+	database = "liftlog"
+	maxConns = 20
 )
 
 type options struct{ ephemeral, migrate bool }
@@ -91,12 +88,9 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	if err := config.Load(ctx, environ, &early); err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(early.HTTP.Port))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %d is in use: end the program that has it, or set PORT to another one", early.HTTP.Port)
-	}
+	listener, err := serve.Listen(ctx, early.HTTP.Port)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	defer func() { _ = listener.Close() }()
 
@@ -120,50 +114,38 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 		return err
 	}
 	log := logging.ForPeople(output, c.Service.LogLevel)
-	local := ownURL != "" || isLocal(c.Database)
+	local := ownURL != "" || isLocal(c)
 	if local || o.migrate {
-		if err := migrate(ctx, c.Database, log); err != nil {
+		if err := migrate(ctx, c, log); err != nil {
 			return err
 		}
 	}
-	deps, gate, closeAll, err := functions.Open(ctx, c, routes, "emulator", maxConns, log)
+	deps, gate, closeAll, err := functions.Open(ctx, c, "emulator", maxConns, log)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: gate.Ready}
 	chats := newHub(deps, chat.Chat, log)
-	mux := http.NewServeMux()
-	mux.Handle("/", chats.Canonical(service.All(append(functions.MountAll(routes, deps), chats.Mounts()...))))
+	var jobs []web.Mount
 	if local {
 		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
-		mux.Handle("POST "+cleanupPath, cleaner)
+		jobs = append(jobs, cleaner.mount())
 		go cleaner.everyHour(ctx)
 	}
-	server := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: headerTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
 	go func() { _ = gate.Ready(ctx) }() // notices another database before the first request does
 	printRoutes(output, routes, listener.Addr(), local)
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case err := <-gate.Missing():
+	handler := newHandler(&service, deps, chats, jobs...)
+	err = serve.Run(ctx, listener, serve.Options{Handler: handler, Log: log, Fatal: gate.Missing(), Drain: chats.Drain})
+	if _, missing := errors.AsType[*postgres.MissingTablesError](err); missing {
 		return fmt.Errorf("%w; --migrate makes them", err)
-	case <-ctx.Done():
 	}
-	log.InfoContext(ctx, "stopping")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	chats.Drain(ctx)
-	if err := server.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("stop: %w", err), server.Close())
-	}
-	return nil
+	return err
+}
+
+// newHandler serves all functions, the chat and the jobs.
+func newHandler(service *web.Service, deps functions.Deps, chats *hub.Hub, jobs ...web.Mount) http.Handler {
+	return chats.Canonical(service.Handler(slices.Concat(functions.Mount(functions.Manifest(), deps), chats.Mounts(), jobs)))
 }
 
 // chatSettings are what the chat reads of the environment beside what functions do.
@@ -241,11 +223,11 @@ func dataFolder() (string, error) {
 }
 
 // isLocal reports whether the databases are on this machine, where migrating them surprises nobody.
-func isLocal(c *config.Database) bool {
-	if c.CloudSQLInstance != "" {
+func isLocal(c *functions.Config) bool {
+	if c.Database.CloudSQLInstance != "" {
 		return false
 	}
-	for _, secret := range []config.Secret{c.URL, c.RateLimitURL} {
+	for _, secret := range []config.Secret{c.Database.URL, c.RateLimit.URL} {
 		parsed, err := pgx.ParseConfig(secret.Reveal())
 		if err != nil || !isLoopback(parsed.Host) {
 			return false
@@ -265,8 +247,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasPrefix(host, "/") || err == nil && address.IsLoopback()
 }
 
-func migrate(ctx context.Context, c *config.Database, log *slog.Logger) error {
-	databases, err := migrations.Open(ctx, c.URL.Reveal(), c.RateLimitURL.Reveal(), c.CloudSQLInstance)
+func migrate(ctx context.Context, c *functions.Config, log *slog.Logger) error {
+	databases, err := migrations.Open(ctx, c.Database.URL.Reveal(), c.RateLimit.URL.Reveal(), c.Database.CloudSQLInstance)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,7 @@ func testHandler(t *testing.T) http.Handler {
 
 func handlerOn(t *testing.T, url string) http.Handler {
 	t.Helper()
-	routes := functions.Manifest()
-	c := functions.ConfigFor(routes...)
+	c := functions.ConfigFor(functions.Manifest()...)
 	log := slog.New(slog.DiscardHandler)
 	model, err := plannertest.Start()
 	require.NoError(t, err)
@@ -41,11 +40,10 @@ func handlerOn(t *testing.T, url string) http.Handler {
 	require.NoError(t, config.Load(t.Context(), environ, c))
 	var chat chatSettings
 	require.NoError(t, config.Load(t.Context(), environ, &chat))
-	deps, gate, closeAll, err := functions.Open(t.Context(), c, routes, "test", maxConns, log)
+	deps, gate, closeAll, err := functions.Open(t.Context(), c, "test", maxConns, log)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
-	service := web.Service{Log: log, Ready: gate.Ready}
-	return service.All(append(functions.MountAll(routes, deps), newHub(deps, chat.Chat, log).Mounts()...))
+	return newHandler(&web.Service{Log: log, Ready: gate.Ready}, deps, newHub(deps, chat.Chat, log))
 }
 
 func get(t *testing.T, handler http.Handler, path string) *httptest.ResponseRecorder {
@@ -93,7 +91,10 @@ func loadSample(t *testing.T) (s sample) {
 	_, err = conn.Exec(t.Context(), string(script))
 	require.NoError(t, err)
 	require.NoError(t, conn.Close(t.Context()))
-	database := &config.Database{URL: config.NewSecret(s.url), RateLimitURL: config.NewSecret(s.url)}
-	require.NoError(t, migrate(t.Context(), database, slog.New(slog.DiscardHandler)))
+	there := &functions.Config{
+		Database:  &config.Database{URL: config.NewSecret(s.url)},
+		RateLimit: &config.RateLimitDatabase{URL: config.NewSecret(s.url)},
+	}
+	require.NoError(t, migrate(t.Context(), there, slog.New(slog.DiscardHandler)))
 	return s
 }

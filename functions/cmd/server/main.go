@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
 	framework "github.com/GoogleCloudPlatform/functions-framework-go/functions"
@@ -25,11 +22,9 @@ import (
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
+	"github.com/liftlog/liftlog-api/shared/serve"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
-
-// drainTimeout is how long running requests may take after SIGTERM; the platform kills after ten seconds.
-const drainTimeout = 8 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,7 +37,8 @@ func main() {
 }
 
 func run(ctx context.Context, args, environ []string, logs io.Writer) error {
-	if err := parseFlags(args, logs); err != nil {
+	byFramework, err := parseFlags(args, logs)
+	if err != nil {
 		return err
 	}
 	routes := functions.Manifest()
@@ -55,75 +51,64 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	if err := config.Load(ctx, environ, c); err != nil {
 		return err
 	}
+	listener, err := serve.Listen(ctx, c.HTTP.Port)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
 	log := logging.New(logs, c.Service.LogLevel)
 	slog.SetDefault(log)
 	// A function's heap is small beside its program. To collect it twice as often costs little, and the collector works harder
 	// before the platform ends the instance for its memory.
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(route.MemoryBytes() / 10 * 8)
-	deps, gate, closeAll, err := functions.Open(ctx, c, manifest.Manifest{route}, route.Function, route.Pool, log)
+	deps, gate, closeAll, err := functions.Open(ctx, c, route.Function, route.Pool, log)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Project: c.Service.Project, Ready: gate.Ready}
-	var running drainable
-	framework.HTTP(target, running.watch(service.Single(functions.Mount(route, deps))))
-
-	failed := make(chan error, 1)
-	go func() { failed <- funcframework.StartHostPort("", strconv.Itoa(c.HTTP.Port)) }()
+	handler := service.Handler(functions.Mount(manifest.Manifest{route}, deps))
+	framework.HTTP(target, handler.ServeHTTP)
 	go func() { _ = gate.Ready(ctx) }() // connects before the first request needs it
 	log.InfoContext(ctx, "serving", "function", target, "port", c.HTTP.Port)
+	if byFramework {
+		return serveByFramework(ctx, listener, gate.Missing())
+	}
+	return serve.Run(ctx, listener, serve.Options{Handler: handler, Log: log, Fatal: gate.Missing()})
+}
+
+// serveByFramework serves the target by the framework's own loop on the listener's port, until ctx ends. That loop bounds no
+// connection and lets no request end.
+func serveByFramework(ctx context.Context, listener net.Listener, fatal <-chan error) error {
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err == nil {
+		err = listener.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("hand over the port: %w", err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- funcframework.Start(port) }()
 	select {
 	case err := <-failed:
-		return fmt.Errorf("listen on port %d: %w", c.HTTP.Port, err)
-	case err := <-gate.Missing():
+		return fmt.Errorf("serve by the framework: %w", err)
+	case err := <-fatal:
 		return err
 	case <-ctx.Done():
-		return running.drain(context.WithoutCancel(ctx))
-	}
-}
-
-func parseFlags(args []string, output io.Writer) error {
-	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.SetOutput(output)
-	flags.Usage = func() {
-		routes := functions.Manifest()
-		_, _ = fmt.Fprintf(output, "Serves the function that FUNCTION_TARGET names: %s.\n\nEnvironment, as far as the function needs it:\n%s",
-			strings.Join(routes.Functions(), ", "), config.Usage(functions.ConfigFor(routes...)))
-	}
-	return flags.Parse(args)
-}
-
-// drainable finds out which server serves, because the framework does not tell, and shuts it down.
-type drainable struct {
-	mu     sync.Mutex
-	server *http.Server
-}
-
-func (d *drainable) watch(next http.Handler) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
-			d.mu.Lock()
-			d.server = server
-			d.mu.Unlock()
-		}
-		next.ServeHTTP(w, r)
-	}
-}
-
-// drain lets running requests end. Where there has been none, nothing is to be waited for.
-func (d *drainable) drain(ctx context.Context) error {
-	d.mu.Lock()
-	server := d.server
-	d.mu.Unlock()
-	if server == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("drain: %w", err)
+}
+
+func parseFlags(args []string, output io.Writer) (byFramework bool, err error) {
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.SetOutput(output)
+	flags.BoolVar(&byFramework, "framework", false, "serve by functions-framework's own loop, to try the function on a laptop as that does")
+	flags.Usage = func() {
+		routes := functions.Manifest()
+		_, _ = fmt.Fprintf(output, "Serves the function that FUNCTION_TARGET names: %s.\n\n", strings.Join(routes.Functions(), ", "))
+		flags.PrintDefaults()
+		_, _ = fmt.Fprintf(output, "\nEnvironment, as far as the function needs it:\n%s", config.Usage(functions.ConfigFor(routes...)))
 	}
-	return nil
+	return byFramework, flags.Parse(args)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -22,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/programtest"
@@ -102,7 +104,7 @@ func TestAnUnknownTargetFailsWithTheList(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"", "getuser"} {
 		s := launch(t, "FUNCTION_TARGET="+target)
-		require.Error(t, s.Cmd.Wait())
+		require.Error(t, s.WaitToEnd(t))
 		assert.Contains(t, s.Log.String(), fmt.Sprintf("server: FUNCTION_TARGET is %q: it has to be one of %s", target,
 			strings.Join(functions.Manifest().Functions(), ", ")))
 	}
@@ -111,24 +113,60 @@ func TestAnUnknownTargetFailsWithTheList(t *testing.T) {
 func TestFaultsOfTheEnvironmentEndIt(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=PutUser", "ENVIRONMENT=production", "TEST_MODE=1")
-	require.Error(t, s.Cmd.Wait())
+	require.Error(t, s.WaitToEnd(t))
 	assert.Contains(t, s.Log.String(), "DATABASE_URL: is required")
 	assert.Contains(t, s.Log.String(), "TEST_MODE: is not for production")
 }
 
-func TestAFunctionServesItsOwnPathAndMethodOnly(t *testing.T) {
+func TestAFunctionServesItsOwnPathsAndMethodOnly(t *testing.T) {
+	t.Parallel()
+	api := patterns(functions.Manifest())
+	for _, route := range functions.Manifest() {
+		t.Run(route.Function, func(t *testing.T) {
+			t.Parallel()
+			const nowhere = "DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing" // so that no answer can come from a row
+			s := launch(t, "FUNCTION_TARGET="+route.Function, nowhere)
+			s.alive(t)
+			programtest.WalkPaths(t, s.base, patterns(manifest.Manifest{route}), append(api, "/ai-chat", "/v2/ai-chat", "/ai-chat/negotiate", "POST /jobs/cleanup"))
+		})
+	}
+}
+
+// patterns are those of all paths of the routes, with their methods.
+func patterns(m manifest.Manifest) (all []string) {
+	for _, mount := range functions.Mount(m, functions.Deps{}) {
+		all = append(all, mount.Method+" "+mount.Path)
+	}
+	return all
+}
+
+// alive waits until the process answers.
+func (s *server) alive(tb testing.TB) {
+	tb.Helper()
+	require.Eventually(tb, func() bool { return s.status(tb, http.MethodGet, web.LivePath, "") == http.StatusOK }, time.Minute, 5*time.Millisecond, "%s", s.Log)
+}
+
+func TestAFunctionAsksForItsOwnDatabasesOnly(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "FUNCTION_TARGET=PlanWorkout", "RATE_LIMIT_DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
+	s.alive(t)
+	s = launch(t, "FUNCTION_TARGET=PlanWorkout")
+	require.Error(t, s.WaitToEnd(t))
+	assert.Contains(t, s.Log.String(), "RATE_LIMIT_DATABASE_URL: is required where DATABASE_URL is not set")
+	s = launch(t, "FUNCTION_TARGET=GetUser", "RATE_LIMIT_DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
+	require.Error(t, s.WaitToEnd(t))
+	assert.Contains(t, s.Log.String(), "DATABASE_URL: is required")
+}
+
+func TestTheFrameworkServesTheTarget(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	s := start(t, "GetUser", url)
 	id := newUsers(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}), 1, 64)[0]
-	assert.Equal(t, http.StatusOK, s.status(t, "GET", "/v2/user/"+id.String(), ""))
-	assert.Equal(t, http.StatusNotFound, s.status(t, "GET", "/v2/user/nobody", ""))
-	assert.Equal(t, http.StatusMethodNotAllowed, s.status(t, "PUT", "/v2/user/x", "{}"))
-	for _, path := range []string{"/", "/user/" + id.String(), "/v2/user", "/health", "/GetUser"} {
-		assert.Equal(t, http.StatusMisdirectedRequest, s.status(t, "GET", path, ""), path)
-		assert.Equal(t, http.StatusMisdirectedRequest, s.status(t, "PUT", path, "{}"), path)
-	}
-	assert.Equal(t, http.StatusOK, s.status(t, "GET", web.LivePath, ""))
+	s := &server{Program: programtest.LaunchWith(t, []string{"--framework"}, "FUNCTION_TARGET=GetUser", "DATABASE_URL="+url)}
+	s.base = "http://" + s.Address
+	require.Eventually(t, func() bool { return s.status(t, http.MethodGet, "/v2/user/"+id.String(), "") == http.StatusOK }, time.Minute, 5*time.Millisecond, "%s", s.Log)
+	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
 }
 
 func TestHealthNeedsNoDatabase(t *testing.T) {
@@ -148,7 +186,7 @@ func TestWithoutItsDatabaseAFunctionIsUnavailable(t *testing.T) {
 func TestOnAnotherDatabaseAFunctionEnds(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=PutUser", "DATABASE_URL="+pgtest.EmptyURL(t))
-	require.Error(t, s.Cmd.Wait())
+	require.Error(t, s.WaitToEnd(t))
 	assert.Contains(t, s.Log.String(), "server: the database lacks the tables __EFMigrationsHistory, users,")
 }
 
@@ -176,7 +214,133 @@ func TestSIGTERMLetsRunningRequestsEnd(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sender.Close())
 	assert.Equal(t, http.StatusOK, <-answered)
-	require.NoError(t, s.Cmd.Wait(), "%s", s.Log)
+	require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
+}
+
+func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 2, Application: "test"})
+	body := newFeed(t, db, 500, 64<<10)
+	t.Run("a long answer", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, "GetEvents", url)
+		response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/events", strings.NewReader(body)))
+		require.NoError(t, err)
+		defer func() { _ = response.Body.Close() }()
+		require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, s.WaitToEnd(t), "%s", s.Log) // though nobody reads on
+		_, err = io.Copy(io.Discard, response.Body)
+		require.Error(t, err, "half an answer must not pass for a whole one")
+	})
+	t.Run("a statement that waits for a lock", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, "CreateUser", url)
+		tx, err := db.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback(t.Context()) }()
+		_, err = tx.Exec(t.Context(), `LOCK TABLE users`)
+		require.NoError(t, err)
+		answered := make(chan *http.Response, 1)
+		go func() {
+			response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/user/create", strings.NewReader("{}")))
+			if assert.NoError(t, err) {
+				_ = response.Body.Close()
+			}
+			answered <- response
+		}()
+		require.Eventually(t, func() bool {
+			var waiting bool
+			err := db.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+				WHERE application_name = 'CreateUser' AND datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
+			return err == nil && waiting
+		}, time.Minute, 5*time.Millisecond)
+		require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
+		response := <-answered //nolint:bodyclose // it is
+		require.NotNil(t, response)
+		assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+		assert.NotEmpty(t, response.Header.Get("Retry-After"))
+		assert.Contains(t, s.Log.String(), "The service is restarting.")
+	})
+}
+
+// trickle sends the text piece by piece, until there is an answer or the text's end, and returns the answer's status, or 0.
+func (s *server) trickle(t *testing.T, text string, piece int, every time.Duration) (status int, took time.Duration) {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Address)
+	if !assert.NoError(t, err) {
+		return 0, 0
+	}
+	defer func() { _ = conn.Close() }()
+	begun := time.Now()
+	answered := make(chan int, 1)
+	go func() {
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			answered <- 0
+			return
+		}
+		_ = response.Body.Close()
+		answered <- response.StatusCode
+	}()
+	for len(text) > 0 {
+		n := min(piece, len(text))
+		_, _ = io.WriteString(conn, text[:n])
+		text = text[n:]
+		select {
+		case status = <-answered:
+			return status, time.Since(begun)
+		case <-time.After(every):
+		}
+	}
+	return <-answered, time.Since(begun)
+}
+
+func TestSlowSenders(t *testing.T) {
+	t.Parallel()
+	s := start(t, "PutUser", pgtest.URL(t))
+	body := fmt.Sprintf(`{"id":%q,"password":"x","encryptionIV":"","rsaPublicKey":"","filler":"%s"}`, uuid.New(), strings.Repeat("x", 200<<10))
+	request := fmt.Sprintf("PUT /v2/user HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	var group sync.WaitGroup
+	group.Go(func() {
+		status, took := s.trickle(t, request, 1000, 200*time.Millisecond) // 5 KB a second
+		assert.Equal(t, http.StatusNotFound, status, "an honest one, though it takes longer than a handler may")
+		assert.Greater(t, took, 30*time.Second)
+	})
+	group.Go(func() {
+		status, _ := s.trickle(t, request, 100, 200*time.Millisecond) // 500 bytes a second
+		assert.Equal(t, http.StatusRequestTimeout, status, "one who holds a place for nothing")
+	})
+	group.Go(func() {
+		status, _ := s.trickle(t, request[:1000], 1000, time.Millisecond)
+		assert.Equal(t, http.StatusRequestTimeout, status, "one who has stopped")
+	})
+	group.Wait()
+	assert.NotContains(t, s.Log.String(), "database")
+	assert.NotContains(t, s.Log.String(), `"severity":"WARNING"`)
+	assert.NotContains(t, s.Log.String(), `"severity":"ERROR"`)
+}
+
+func TestAReaderWhoLeavesIsNoFault(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	body := newFeed(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}), 500, 64<<10)
+	s := start(t, "GetEvents", url)
+	for _, linger := range []int{0, -1} { // a reset, and an end
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Address)
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "POST /v2/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		require.NoError(t, err)
+		_, err = io.ReadFull(conn, make([]byte, 100))
+		require.NoError(t, err)
+		tcp, ok := conn.(*net.TCPConn)
+		require.True(t, ok)
+		require.NoError(t, tcp.SetLinger(linger))
+		require.NoError(t, conn.Close())
+		require.Eventually(t, func() bool { return strings.Contains(s.Log.String(), "POST /v2/events") }, time.Minute, 5*time.Millisecond)
+		assert.Contains(t, s.Log.Take(), `"severity":"INFO","message":"POST /v2/events"`)
+	}
 }
 
 func TestAFailureHalfWayBreaksTheConnection(t *testing.T) {
@@ -262,7 +426,7 @@ func TestAReaderWhoTakesNothingIsCutOff(t *testing.T) {
 		err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
 			WHERE application_name = 'GetEvents' AND datname = current_database() AND state = 'active'`).Scan(&active)
 		return err == nil && active == 0
-	}, 30*time.Second, 100*time.Millisecond, "its connection to the database is free again")
+	}, 3*time.Minute, 100*time.Millisecond, "its connection to the database is free again")
 	_, err = io.Copy(io.Discard, response.Body)
 	require.Error(t, err)
 }
