@@ -63,14 +63,21 @@ func (s *script) say(message string) {
 	s.said = append(s.said, message)
 }
 
-func (s *script) Introduce(ctx context.Context, locale string, yield func(planner.Step) error) error {
+func (s *script) Introduce(ctx context.Context, locale, _ string, yield planner.Yield[planner.Step]) error {
 	s.say("introduce " + locale)
-	return s.answer(ctx, locale, yield)
+	return s.answer(ctx, locale, steps(yield))
 }
 
-func (s *script) Send(ctx context.Context, message string, yield func(planner.Step) error) error {
+func (s *script) Send(ctx context.Context, message string, yield planner.Yield[planner.Step]) error {
 	s.say("send " + message)
-	return s.answer(ctx, message, yield)
+	return s.answer(ctx, message, steps(yield))
+}
+
+// steps yields steps that are read already.
+func steps(yield planner.Yield[planner.Step]) func(planner.Step) error {
+	return func(step planner.Step) error {
+		return yield(func() (planner.Step, bool) { return step, true })
+	}
 }
 
 // logged is what was logged.

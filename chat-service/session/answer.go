@@ -33,9 +33,9 @@ type call struct {
 
 	cancel  context.CancelFunc // of a running one
 	stopped bool
-	held    *planner.Step // the newest one, until it is sent
-	sentAt  time.Time     // when the last one was
-	timer   *time.Timer   // sends the held one
+	held    func() (planner.Step, bool) // reads the newest one, until it is sent
+	sentAt  time.Time                   // when the last one was
+	timer   *time.Timer                 // sends the held one
 
 	steps, sent int
 }
@@ -163,11 +163,12 @@ func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error)
 	if err != nil {
 		return false, err
 	}
-	ask := c.conversation.Send
+	yield := func(step func() (planner.Step, bool)) error { return s.step(ctx, c, step) }
 	if c.method == "Introduce" {
-		ask = c.conversation.Introduce
+		err = c.conversation.Introduce(ctx, c.text, "", yield)
+	} else {
+		err = c.conversation.Send(ctx, c.text, yield)
 	}
-	err = ask(ctx, c.text, func(step planner.Step) error { return s.step(ctx, c, step) })
 	settle(ctx, ratelimit.Use{Answered: s.answered(c, err), Tokens: logging.ModelTokens(ctx)})
 	return true, err
 }
@@ -261,7 +262,7 @@ func inWords(d time.Duration) string {
 
 // step takes how far the answer has come. It is sent at once when the last one is long enough ago, and else by a timer, so
 // that the model may pause meanwhile.
-func (s *Session) step(ctx context.Context, c *call, step planner.Step) error {
+func (s *Session) step(ctx context.Context, c *call, step func() (planner.Step, bool)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.stopped || s.ended != "" {
@@ -269,7 +270,7 @@ func (s *Session) step(ctx context.Context, c *call, step planner.Step) error {
 	}
 	c.steps++
 	due := c.held == nil // otherwise the timer runs
-	c.held = &step
+	c.held = step
 	if due {
 		s.sendDue(c) //nolint:contextcheck // a timer has none
 	}
@@ -305,8 +306,12 @@ func (s *Session) sendHeld(c *call) {
 	if c.held == nil || c.stopped {
 		return
 	}
-	step := *c.held
-	c.held, c.sentAt = nil, time.Now()
+	step, ok := c.held()
+	c.held = nil
+	if !ok {
+		return
+	}
+	c.sentAt = time.Now()
 	c.sent++
 	s.send(step)
 }

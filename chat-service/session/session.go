@@ -42,8 +42,8 @@ const (
 
 // Conversation is what a session asks for answers, one at a time; [planner.Conversation] is one.
 type Conversation interface {
-	Introduce(ctx context.Context, locale string, yield func(planner.Step) error) error
-	Send(ctx context.Context, message string, yield func(planner.Step) error) error
+	Introduce(ctx context.Context, locale, weightUnit string, yield planner.Yield[planner.Step]) error
+	Send(ctx context.Context, message string, yield planner.Yield[planner.Step]) error
 }
 
 // Options are what sessions are made of. All of it has to be there.

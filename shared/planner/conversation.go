@@ -2,140 +2,179 @@ package planner
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
-	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/planner/partialjson"
 )
 
 // What is kept of a conversation beside its system prompt.
 const (
-	maxKeptMessages = 20
+	maxKeptMessages = 20 // v1's
 	maxKeptBytes    = 128 << 10
 )
 
 // Conversation is a person's chat with the planner. Only one of its methods may be called at a time. To begin anew is to
 // take a new one: an answer under way stays in the one that it was asked in.
-type Conversation struct {
-	planner  *Planner
-	messages []Message // without the system prompt; the user's and the assistant's alternate
+type Conversation[S any] struct {
+	model    Model
+	dialect  dialect[S]
+	messages []Message // without the system prompt; the user's and the assistant's, calls with their results, alternate
 }
 
-// NewConversation returns one in which nothing was said.
-func (p *Planner) NewConversation() *Conversation { return &Conversation{planner: p} }
+// dialect is what kinds of conversation differ in.
+type dialect[S any] interface {
+	// begin returns the system prompt and the shape of answers.
+	begin() (prompt string, shape Shape)
+	// introduction is the message that has the model introduce itself.
+	introduction(locale, weightUnit string) string
+	// step reads an answer under way. ok is false while there is nothing to show.
+	step(d draft) (step S, ok bool)
+	// finish reads a whole answer. Its error says what is wrong with it, and is for the model only.
+	finish(a Answer) (S, error)
+}
+
+// Yield takes how far an answer has come. To read that takes time in proportion to the answer so far, so that read is for when the step
+// is due, and not for every one: it may be called later, by any goroutine, once or never. The step does not change. ok is false
+// when there is nothing to show.
+type Yield[S any] func(read func() (step S, ok bool)) error
 
 var localeForm = regexp.MustCompile(`^[a-zA-Z]{2}-[a-zA-Z]{2}$`)
 
 // Introduce asks the model to introduce itself in the language of locale, such as en-AU; any other text counts as en-AU.
-// yield gets every [Step] of the answer as soon as it can be told, and a failure of it ends the answer.
-func (c *Conversation) Introduce(ctx context.Context, locale string, yield func(Step) error) error {
+// A weight unit other than kilograms or pounds, in one of their usual names, is none. yield gets the answer as soon as
+// something of it can be told, and a failure of it ends the answer.
+func (c *Conversation[S]) Introduce(ctx context.Context, locale, weightUnit string, yield Yield[S]) error {
 	if !localeForm.MatchString(locale) {
 		locale = "en-AU"
 	}
-	return c.Send(ctx, fmt.Sprintf(strings.TrimSpace(string(read("prompts/introduce.txt"))), locale), yield)
+	return c.Send(ctx, c.dialect.introduction(locale, weightUnit), yield)
 }
 
 // Send adds the message to the conversation and has it answered; yield is as with Introduce. When ctx ends, what was
 // said so far stays in the conversation as the answer, and ctx's error is returned; after any other failure, an
 // [apierr.Error] whose detail is fit to be shown, the message is taken back.
-func (c *Conversation) Send(ctx context.Context, message string, yield func(Step) error) error {
-	request := c.request(Message{User, message})
-	var r reader
-	var last Step
-	var fault, refused error // of the answer, and of yield
-	text, usage, err := c.planner.model.Answer(ctx, request, func(piece string) error {
-		if fault = r.feed(piece); fault != nil {
-			return fault
+func (c *Conversation[S]) Send(ctx context.Context, message string, yield Yield[S]) error {
+	prompt, shape := c.dialect.begin()
+	user := Message{Role: User, Text: message}
+	messages := make([]Message, 0, len(c.messages)+2)
+	messages = append(messages, Message{Role: System, Text: prompt})
+	messages = append(messages, kept(c.messages, len(message))...)
+	request := Request{append(messages, user), shape, answerTokens}
+
+	w := writer{shape: shape}
+	answer, final, err := answered(ctx, c.model, request, func(piece Piece) error {
+		d, changed, err := w.write(piece)
+		if err != nil || !changed {
+			return err
 		}
-		step, ok := r.step()
-		if !ok {
-			return nil
-		}
-		last = step
-		refused = yield(step)
-		return refused
-	})
-	record(ctx, usage)
+		return yield(func() (S, bool) { return c.dialect.step(d) })
+	}, c.dialect.finish)
 	if err == nil {
-		var final Step
-		if final, fault = finish(text); fault == nil && (!r.typed || final.Plan != nil || final.Message != last.Message) {
-			refused = yield(final) // the last one always, and whole
-		}
+		err = yield(func() (S, bool) { return final, true })
 	}
 	switch {
 	case ctx.Err() != nil:
-		if r.typed && (r.Plan != nil || r.Message != "") {
-			c.keep(message, rewrite(r.Step))
+		if _, shown := c.dialect.step(w.draft); shown {
+			c.keep(user, w.stopped(), "The person stopped this before it was whole.")
 		}
 		return ctx.Err()
-	case fault != nil:
-		return &apierr.Error{Kind: apierr.Upstream, Detail: useless.Detail, Err: errAnswer}
-	case refused != nil:
-		return refused
 	case err != nil:
 		return err
 	}
-	c.keep(message, text)
+	c.keep(user, answer, "The plan was handed over to the person.")
 	return nil
 }
 
-// request asks for an answer to the message.
-func (c *Conversation) request(message Message) Request {
-	messages := make([]Message, 0, len(c.messages)+2)
-	messages = append(messages, Message{System, string(read("prompts/chat.txt"))})
-	messages = append(messages, kept(c.messages, len(message.Text), 1)...)
-	return Request{append(messages, message), chatForm.Shape, answerTokens}
-}
-
-// keep keeps the message and its answer.
-func (c *Conversation) keep(message, answer string) {
-	c.messages = kept(append(c.messages, Message{User, message}, Message{Assistant, answer}), 0, 0)
-}
-
-// kept is as much of the end of the messages as may be kept beside more bytes in more messages, turn by turn.
-func kept(messages []Message, bytes, more int) []Message {
-	for _, m := range messages {
-		bytes += len(m.Text)
+// keep keeps a message and its answer, with the result of its call if there is one.
+func (c *Conversation[S]) keep(user Message, answer Answer, result string) {
+	c.messages = append(c.messages, user, Message{Role: Assistant, Text: answer.Text, Call: answer.Call})
+	if answer.Call != nil {
+		c.messages = append(c.messages, Message{Role: Tool, Text: result})
 	}
-	for len(messages) >= 2 && (len(messages)+more > maxKeptMessages || bytes > maxKeptBytes) {
-		bytes -= len(messages[0].Text) + len(messages[1].Text)
-		messages = messages[2:]
+	c.messages = kept(c.messages, 0)
+}
+
+// kept is as much of the end of the messages as may be kept beside more bytes, turn by turn: each begins with the user's
+// message.
+func kept(messages []Message, more int) []Message {
+	bytes := size(messages) + more
+	for len(messages) > 0 && (len(messages) > maxKeptMessages || bytes > maxKeptBytes) {
+		turn := 1
+		for turn < len(messages) && messages[turn].Role != User {
+			turn++
+		}
+		bytes -= size(messages[:turn])
+		messages = messages[turn:]
 	}
 	return messages
 }
 
-// finish reads a whole answer.
-func finish(text string) (Step, error) {
-	var answer chatAnswer
-	if err := chatForm.parse(text, &answer); err != nil {
-		return Step{}, err
+// Size is how many bytes of what was said are kept.
+func (c *Conversation[S]) Size() int { return size(c.messages) }
+
+func size(messages []Message) (bytes int) {
+	for _, m := range messages {
+		bytes += len(m.Text)
+		if m.Call != nil {
+			bytes += len(m.Call.Input) + len(m.Call.Extra)
+		}
 	}
-	switch answer.Response.Type {
-	case typeMessage:
-		return Step{Message: answer.Response.Message}, nil
-	case typePlan:
-		plan, err := answer.Response.Plan.plan()
-		return Step{Plan: &plan}, err
-	default:
-		return Step{}, errors.New("the answer's type is unknown")
-	}
+	return bytes
 }
 
-// rewrite writes an answer that was not finished as the model would have.
-func rewrite(s Step) string {
-	var answer chatAnswer
-	if answer.Response.Type = typeMessage; s.Plan != nil {
-		answer.Response.Type = typePlan
-		answer.Response.Plan = fromPlan(*s.Plan)
+// draft is an answer under way. It does not change when the answer goes on.
+type draft struct {
+	text string           // without the JSON
+	json partialjson.Text // the object, or the input of the call
+}
+
+// writer gathers an answer's pieces.
+type writer struct {
+	shape Shape
+	text  strings.Builder
+	input strings.Builder
+	json  partialjson.Reader
+	draft draft // the newest one
+}
+
+// write takes the next piece. changed says whether something was added to what can be shown. The error is a [faultError].
+func (w *writer) write(piece Piece) (d draft, changed bool, err error) {
+	w.text.WriteString(piece.Text)
+	w.input.WriteString(piece.Input)
+	next := w.draft
+	if w.shape.Way == Object {
+		err = w.json.Write(piece.Text)
+	} else {
+		err = w.json.Write(piece.Input)
+		next.text = w.text.String()
 	}
-	answer.Response.Message = s.Message
-	text, err := json.Marshal(answer)
 	if err != nil {
-		return "{}" // which does not happen: all of it was read from JSON
+		return d, false, &faultError{w.answer(w.input.String()), err}
 	}
-	return string(text)
+	next.json = w.json.Text()
+	changed = len(next.text) != len(w.draft.text) || !next.json.Equal(w.draft.json)
+	w.draft = next
+	return next, changed, nil
+}
+
+// answer is as much of an answer as has come, with this input of its call if there is one.
+func (w *writer) answer(input string) Answer {
+	if w.input.Len() == 0 {
+		return Answer{Text: w.text.String()}
+	}
+	return Answer{Text: w.text.String(), Call: &Call{ID: "stopped01", Name: w.shape.Name, Input: input}}
+}
+
+// stopped is the answer as the model would have written it, had it ended here.
+func (w *writer) stopped() Answer {
+	complete := string(w.draft.json.Complete())
+	switch {
+	case w.shape.Way == Object:
+		return Answer{Text: complete}
+	case complete[0] != '{': // of the call's input nothing has come
+		return Answer{Text: w.text.String()}
+	default:
+		return w.answer(complete)
+	}
 }

@@ -5,9 +5,6 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
-
-	"github.com/liftlog/liftlog-api/shared/apierr"
-	"github.com/liftlog/liftlog-api/shared/logging"
 )
 
 // Planner makes plans. It is safe for concurrent use.
@@ -42,7 +39,8 @@ const (
 
 // Plan makes a whole plan. See [Model.Answer] for its failures.
 func (p *Planner) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
-	return ask(ctx, p.model, planForm, "prompts/plan.txt", r, planAnswer.plan)
+	answer, err := ask[planAnswer](ctx, p.model, planForm, "prompts/plan.txt", r)
+	return answer.plan(), err
 }
 
 // SessionRequest is what a session is made from. Its texts are the person's own.
@@ -56,40 +54,22 @@ type SessionRequest struct {
 
 // Session makes one session. See [Model.Answer] for its failures.
 func (p *Planner) Session(ctx context.Context, r SessionRequest) (Session, error) {
-	return ask(ctx, p.model, sessionForm, "prompts/session.txt", r, sessionAnswer.session)
+	answer, err := ask[sessionAnswer](ctx, p.model, sessionForm, "prompts/session.txt", r)
+	return answer.session(), err
 }
 
-// ask has one request answered in the form, and once more when the answer does not have it.
-func ask[A, T any](ctx context.Context, model Model, f form, prompt string, request any, convert func(A) (T, error)) (result T, err error) {
+// ask has one request answered in the form.
+func ask[A interface{ check() error }](ctx context.Context, model Model, f form, prompt string, request any) (answer A, err error) {
 	data, err := json.Marshal(request, json.Deterministic(true))
 	if err != nil {
-		return result, fmt.Errorf("write request to the model: %w", err)
+		return answer, fmt.Errorf("write request to the model: %w", err)
 	}
-	messages := []Message{{System, string(read(prompt))}, {User, string(data)}}
-	for attempt := 0; ; attempt++ {
-		text, usage, err := model.Answer(ctx, Request{messages, f.Shape, answerTokens}, nil)
-		record(ctx, usage)
-		if err != nil {
-			return result, err
+	messages := []Message{{Role: System, Text: string(read(prompt))}, {Role: User, Text: string(data)}}
+	_, answer, err = answered(ctx, model, Request{messages, f.Shape, answerTokens}, nil, func(a Answer) (answer A, err error) {
+		if err := f.parse(a.Call.Input, &answer); err != nil {
+			return answer, err
 		}
-		var answer A
-		fault := f.parse(text, &answer)
-		if fault == nil {
-			result, fault = convert(answer)
-		}
-		if fault == nil {
-			return result, nil
-		}
-		if attempt > 0 {
-			return result, useless
-		}
-		messages = append(messages, Message{Assistant, text}, Message{User, repair + fault.Error()})
-	}
+		return answer, answer.check()
+	})
+	return answer, err
 }
-
-// repair goes before what was found to be wrong with an answer.
-const repair = "That call does not fit the function. Call it again with everything put right:\n"
-
-var useless = &apierr.Error{Kind: apierr.Upstream, Detail: "The planner did not come up with a plan that works. Please try again."}
-
-func record(ctx context.Context, u Usage) { logging.AddModelUse(ctx, u.In, u.Out, u.Cached) }

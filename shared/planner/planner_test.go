@@ -112,7 +112,8 @@ func TestAnAnswerThatDoesNotFitIsRepairedOnce(t *testing.T) {
 		assert.Equal(t, "Fake Strength Plan", plan.Name)
 		repair := server.Requests()[1].Messages
 		require.Len(t, repair, 4)
-		assert.Equal(t, broken, *repair[2].Content)
+		assert.Equal(t, broken, repair[2].ToolCalls[0].Function.Arguments)
+		assert.Equal(t, "tool", repair[3].Role)
 
 		server.Script(plannertest.Reply{Text: broken}, plannertest.Reply{Text: broken})
 		_, err = p.Plan(t.Context(), person)
@@ -121,11 +122,13 @@ func TestAnAnswerThatDoesNotFitIsRepairedOnce(t *testing.T) {
 	}
 }
 
-// talk sends a message and returns the steps of the answer.
-func talk(ctx context.Context, t *testing.T, c *planner.Conversation, message string) (steps []planner.Step, err error) {
+// talk sends a message and returns the steps of the answer, each read at once.
+func talk[S any](ctx context.Context, t *testing.T, c *planner.Conversation[S], message string) (steps []S, err error) {
 	t.Helper()
-	err = c.Send(ctx, message, func(s planner.Step) error {
-		steps = append(steps, s)
+	err = c.Send(ctx, message, func(read func() (S, bool)) error {
+		if step, ok := read(); ok {
+			steps = append(steps, step)
+		}
 		return nil
 	})
 	return steps, err
@@ -135,7 +138,14 @@ func talk(ctx context.Context, t *testing.T, c *planner.Conversation, message st
 func said(server *plannertest.Server) (messages []string) {
 	requests := server.Requests()
 	for _, m := range requests[len(requests)-1].Messages[1:] {
-		messages = append(messages, m.Role+": "+*m.Content)
+		text := m.Role + ":"
+		if m.Content != nil && *m.Content != "" {
+			text += " " + *m.Content
+		}
+		for _, call := range m.ToolCalls {
+			text += " " + call.Function.Name + call.Function.Arguments
+		}
+		messages = append(messages, text)
 	}
 	return messages
 }
@@ -169,7 +179,7 @@ func TestAConversationKeepsItsEnd(t *testing.T) {
 	for i := range 13 {
 		_, err := talk(t.Context(), t, c, "again")
 		require.NoError(t, err)
-		assert.Len(t, said(server), min(2*i+1, 19), "it begins with a message of the user's, and twenty are kept with the answer")
+		assert.Len(t, said(server), min(2*i+1, 21), "twenty are kept, beside the newest")
 	}
 	for range 8 { // each is repeated by its answer
 		_, err := talk(t.Context(), t, c, strings.Repeat("x", 30_000))
@@ -183,7 +193,7 @@ func TestIntroductions(t *testing.T) {
 	for locale, want := range map[string]string{"de-CH": "de-CH", "": "en-AU", "not a locale!": "en-AU", "en-US\nsystem: x": "en-AU"} {
 		p, server := setup(t, plannertest.WithPace(0, 1<<20))
 		steps := 0
-		require.NoError(t, p.NewConversation().Introduce(t.Context(), locale, func(planner.Step) error { steps++; return nil }))
+		require.NoError(t, p.NewConversation().Introduce(t.Context(), locale, "", func(func() (planner.Step, bool)) error { steps++; return nil }))
 		assert.Positive(t, steps)
 		assert.Contains(t, said(server)[0], "the locale "+want+",", locale)
 	}
@@ -194,7 +204,7 @@ func TestAPlanGrows(t *testing.T) {
 	p, _ := setup(t)
 	steps, err := talk(t.Context(), t, p.NewConversation(), "a plan")
 	require.NoError(t, err)
-	assert.Equal(t, planner.Step{Plan: &planner.Plan{}}, steps[0])
+	assert.Equal(t, planner.Step{Plan: &planner.Plan{Sessions: []planner.Session{}}}, steps[0])
 	last := steps[len(steps)-1].Plan
 	assert.Equal(t, "Fake Strength Plan", last.Name)
 	assert.Len(t, last.Sessions, 2)
@@ -205,14 +215,16 @@ func TestAStoppedAnswerStaysAsFarAsItCame(t *testing.T) {
 	t.Parallel()
 	for message, want := range map[string]string{
 		"slow": `assistant: {"Response":{"type":"messageResponse","Message":"You sa"}}`,
-		"plan": `assistant: {"Response":{"type":"chatPlan","Name":"","Description":"","Sessions":[]}}`,
+		"plan": `assistant: {"Response":{"type":"chatPlan"}}`,
 	} {
 		p, server := setup(t)
 		c := p.NewConversation()
 		ctx, stop := context.WithCancel(t.Context())
-		err := c.Send(ctx, message, func(planner.Step) error {
-			stop()
-			return nil
+		err := c.Send(ctx, message, func(read func() (planner.Step, bool)) error {
+			if _, shown := read(); shown {
+				stop()
+			}
+			return ctx.Err()
 		})
 		require.ErrorIs(t, err, context.Canceled)
 		_, err = talk(t.Context(), t, c, "after")
@@ -224,14 +236,17 @@ func TestAStoppedAnswerStaysAsFarAsItCame(t *testing.T) {
 func TestAFailureTakesTheMessageBack(t *testing.T) {
 	t.Parallel()
 	p, server := setup(t)
-	failing := []plannertest.Reply{
-		{Text: `{"Response":{"type":"messageResponse","Message":"half`}, {Text: "hello"}, {Text: `{"Response":{"type":"other"}}`},
-		{Text: `{"Response":{"type":"messageResponse","Message":"x"}}`, Finish: "length"}, {Refusal: "No."},
-		{Text: strings.Replace(`{"Response":{"type":"chatPlan",`+brokenPlan[1:]+`}`, "x", "", 1)},
+	failing := [][]plannertest.Reply{
+		{{Text: `{"Response":{"type":"messageResponse","Message":"x"}}`, Finish: "length"}}, {{Refusal: "No."}},
+	}
+	for _, text := range []string{
+		`{"Response":{"type":"messageResponse","Message":"half`, "hello", `{"Response":{"type":"other"}}`, `{"Response":{"type":"chatPlan",` + brokenPlan[1:] + `}`,
+	} {
+		failing = append(failing, []plannertest.Reply{{Text: text}, {Text: text}}) // the second is its repair
 	}
 	for _, reply := range failing {
 		c := p.NewConversation()
-		server.Script(reply)
+		server.Script(reply...)
 		_, err := talk(t.Context(), t, c, "lost")
 		failure, ok := errors.AsType[*apierr.Error](err)
 		require.True(t, ok, "%v", err)
@@ -252,5 +267,5 @@ func TestAFailureTakesTheMessageBack(t *testing.T) {
 	assert.Equal(t, []string{"user: after"}, said(server), "nothing was said before the stop")
 
 	unwanted := errors.New("unwanted")
-	assert.ErrorIs(t, c.Send(t.Context(), "lost", func(planner.Step) error { return unwanted }), unwanted)
+	assert.ErrorIs(t, c.Send(t.Context(), "lost", func(func() (planner.Step, bool)) error { return unwanted }), unwanted)
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	api "github.com/sashabaranov/go-openai"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
@@ -42,7 +41,6 @@ var (
 	errNoCall   = &flaw{"the model did not call the function", detailSenseless}
 	errCall     = &flaw{"the model called another function, or twice", detailSenseless}
 	errEmpty    = &flaw{"the answer is empty", detailSenseless}
-	errNotJSON  = &flaw{"the answer is not an object in JSON", detailSenseless}
 	errProtocol = &flaw{"the service sent what is not Chat Completions", detailSenseless}
 )
 
@@ -53,37 +51,50 @@ func (e *yieldError) Error() string { return e.err.Error() }
 
 // answer is what came of an answer so far.
 type answer struct {
-	function string // that has to be called; empty: the content is asked for
-	called   bool
-	text     strings.Builder
-	refused  bool
-	finish   api.FinishReason
-	usage    planner.Usage
-	began    bool
+	shape   planner.Shape
+	text    strings.Builder
+	call    *planner.Call // nil: none began
+	input   strings.Builder
+	refused bool
+	finish  api.FinishReason
+	usage   planner.Usage
+	began   bool
 }
 
-// add takes the next part of the content or of a call, and returns the piece of the text in it.
-func (a *answer) add(content string, calls []api.ToolCall) (piece string, err error) {
-	piece = content
-	if a.function != "" {
-		piece = ""
+// add takes the next part of the content and of a call, and returns what has come with it.
+func (a *answer) add(content string, calls []api.ToolCall) (piece planner.Piece, err error) {
+	if a.shape.Way != planner.Called {
+		piece.Text = content
+	}
+	if a.shape.Way != planner.Object {
 		if len(calls) > 1 {
-			return "", errCall
+			return piece, errCall
 		}
 		for _, call := range calls {
 			name := call.Function.Name // only the first piece has it
-			if call.Index != nil && *call.Index != 0 || (name == "") != a.called || name != "" && name != a.function {
-				return "", errCall
+			if call.Index != nil && *call.Index != 0 || (name == "") != (a.call != nil) || name != "" && name != a.shape.Name {
+				return piece, errCall
 			}
-			a.called = true
-			piece = call.Function.Arguments
+			if a.call == nil {
+				a.call = &planner.Call{ID: call.ID, Name: name}
+			}
+			piece.Input = call.Function.Arguments
 		}
 	}
-	if a.text.Len()+len(piece) > maxAnswer {
-		return "", errTooLong
+	if a.text.Len()+len(piece.Text) > maxAnswer || a.input.Len()+len(piece.Input) > maxAnswer {
+		return piece, errTooLong
 	}
-	a.text.WriteString(piece)
+	a.text.WriteString(piece.Text)
+	a.input.WriteString(piece.Input)
 	return piece, nil
+}
+
+// whole is the answer, when it has come to its end.
+func (a *answer) whole() planner.Answer {
+	if a.call != nil {
+		a.call.Input = a.input.String()
+	}
+	return planner.Answer{Text: a.text.String(), Call: a.call}
 }
 
 // spent takes what the answer cost, where the service says so.
@@ -108,13 +119,10 @@ func (a *answer) check() error {
 		return errTokens
 	case a.finish != api.FinishReasonStop && a.finish != api.FinishReasonToolCalls: // a call that was forced ends with stop
 		return errBroken
-	case a.function != "" && !a.called:
+	case a.shape.Way == planner.Called && a.call == nil:
 		return errNoCall
-	case a.text.Len() == 0:
+	case a.text.Len() == 0 && a.call == nil:
 		return errEmpty
-	}
-	if text := jsontext.Value(a.text.String()); !text.IsValid() || text.Kind() != '{' {
-		return errNotJSON
 	}
 	return nil
 }

@@ -87,30 +87,27 @@ func (c *Client) Close() { c.doer.client.CloseIdleConnections() }
 // Answer is as [planner.Model] says. A request is sent again, twice at most, after a failed connection or a status that
 // may pass, and only while nothing of an answer has come. The pause is the one that the service asks for, if it fits
 // into ctx's deadline and is not too long for a person to wait.
-func (c *Client) Answer(ctx context.Context, r planner.Request, yield func(string) error) (string, planner.Usage, error) {
+func (c *Client) Answer(ctx context.Context, r planner.Request, yield func(planner.Piece) error) (planner.Answer, planner.Usage, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, c.limits.Answer, errTooSlow)
 	defer cancel()
 	for retries := 0; ; retries++ {
 		a, err := c.try(bounded, r, yield)
 		if err == nil {
-			return a.text.String(), a.usage, nil
+			return a.whole(), a.usage, nil
 		}
 		if ctx.Err() == nil && retries < maxRetries && a.mayRetry(err) && pause(bounded, c.pauseBefore(retries, err)) {
 			continue
 		}
 		if ctx.Err() != nil {
-			return "", a.usage, fmt.Errorf("ask the model: %w", ctx.Err())
+			return planner.Answer{}, a.usage, fmt.Errorf("ask the model: %w", ctx.Err())
 		}
-		return "", a.usage, a.explain(err)
+		return planner.Answer{}, a.usage, a.explain(err)
 	}
 }
 
 // try sends the request once. The answer is never nil, and holds what came of it.
-func (c *Client) try(ctx context.Context, r planner.Request, yield func(string) error) (*answer, error) {
-	a := &answer{}
-	if r.Shape.Call {
-		a.function = r.Shape.Name
-	}
+func (c *Client) try(ctx context.Context, r planner.Request, yield func(planner.Piece) error) (*answer, error) {
+	a := &answer{shape: r.Shape}
 	ctx, attempt := newAttempt(ctx)
 	defer attempt.stop()
 	var err error
@@ -164,7 +161,7 @@ type event struct {
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // stream gets the answer piece by piece.
-func (c *Client) stream(ctx context.Context, attempt *attempt, r planner.Request, a *answer, yield func(string) error) error {
+func (c *Client) stream(ctx context.Context, attempt *attempt, r planner.Request, a *answer, yield func(planner.Piece) error) error {
 	q := c.request(r)
 	q.StreamOptions = &api.StreamOptions{IncludeUsage: true}
 	stream, err := c.api.CreateChatCompletionStream(ctx, q)
@@ -200,7 +197,7 @@ func (c *Client) stream(ctx context.Context, attempt *attempt, r planner.Request
 		if err != nil {
 			return err
 		}
-		if piece != "" {
+		if piece != (planner.Piece{}) {
 			if err := yield(piece); err != nil {
 				return &yieldError{err}
 			}
@@ -215,21 +212,31 @@ func (c *Client) stream(ctx context.Context, attempt *attempt, r planner.Request
 // request is r for the service.
 func (c *Client) request(r planner.Request) api.ChatCompletionRequest {
 	q := api.ChatCompletionRequest{Model: c.model, ReasoningEffort: c.effort, MaxCompletionTokens: r.MaxTokens}
-	for _, m := range r.Messages {
-		q.Messages = append(q.Messages, api.ChatCompletionMessage{Role: string(m.Role), Content: m.Text})
+	for i, m := range r.Messages {
+		message := api.ChatCompletionMessage{Role: string(m.Role), Content: m.Text}
+		if m.Call != nil {
+			function := api.FunctionCall{Name: m.Call.Name, Arguments: m.Call.Input}
+			message.ToolCalls = []api.ToolCall{{ID: m.Call.ID, Type: api.ToolTypeFunction, Function: function}}
+		}
+		if m.Role == planner.Tool {
+			message.ToolCallID = r.Messages[i-1].Call.ID
+		}
+		q.Messages = append(q.Messages, message)
 	}
 	shape := r.Shape
 	schema := jsonv1.RawMessage(shape.Schema)
-	if shape.Call {
-		function := &api.FunctionDefinition{Name: shape.Name, Description: shape.Description, Strict: true, Parameters: schema}
-		q.Tools = []api.Tool{{Type: api.ToolTypeFunction, Function: function}}
-		q.ToolChoice = api.ToolChoice{Type: api.ToolTypeFunction, Function: api.ToolFunction{Name: shape.Name}}
-		q.ParallelToolCalls = false
+	if shape.Way == planner.Object {
+		q.ResponseFormat = &api.ChatCompletionResponseFormat{
+			Type:       api.ChatCompletionResponseFormatTypeJSONSchema,
+			JSONSchema: &api.ChatCompletionResponseFormatJSONSchema{Name: shape.Name, Description: shape.Description, Strict: shape.Strict, Schema: schema},
+		}
 		return q
 	}
-	q.ResponseFormat = &api.ChatCompletionResponseFormat{
-		Type:       api.ChatCompletionResponseFormatTypeJSONSchema,
-		JSONSchema: &api.ChatCompletionResponseFormatJSONSchema{Name: shape.Name, Description: shape.Description, Strict: true, Schema: schema},
+	function := &api.FunctionDefinition{Name: shape.Name, Description: shape.Description, Strict: shape.Strict, Parameters: schema}
+	q.Tools = []api.Tool{{Type: api.ToolTypeFunction, Function: function}}
+	q.ParallelToolCalls = false
+	if shape.Way == planner.Called {
+		q.ToolChoice = api.ToolChoice{Type: api.ToolTypeFunction, Function: api.ToolFunction{Name: shape.Name}}
 	}
 	return q
 }

@@ -31,10 +31,10 @@ const (
 
 var (
 	chat = planner.Shape{
-		Name: "answer", Description: "an answer",
+		Name: "answer", Description: "an answer", Strict: true,
 		Schema: jsontext.Value(`{"type":"object","properties":{"A":{"type":"string"}},"required":["A"],"additionalProperties":false}`),
 	}
-	call = planner.Shape{Name: "GetGymPlan", Description: "a plan", Schema: chat.Schema, Call: true}
+	call = planner.Shape{Way: planner.Called, Name: "GetGymPlan", Description: "a plan", Schema: chat.Schema, Strict: true}
 
 	// quick and impatient are limits that make tests short.
 	quick     = openai.Limits{Connect: 10 * time.Second, Silence: 30 * time.Second, Answer: time.Minute, Pause: 2 * time.Millisecond}
@@ -71,15 +71,18 @@ var ways = []way{{"object", chat, false}, {"streamed object", chat, true}, {"cal
 
 // ask asks this way and returns the pieces as well.
 func (w way) ask(ctx context.Context, c *openai.Client) (text string, pieces []string, usage planner.Usage, err error) {
-	var yield func(string) error
+	var yield func(planner.Piece) error
 	if w.stream {
-		yield = func(piece string) error {
-			pieces = append(pieces, piece)
+		yield = func(piece planner.Piece) error {
+			pieces = append(pieces, piece.Text+piece.Input)
 			return nil
 		}
 	}
-	text, usage, err = c.Answer(ctx, request(w.shape), yield)
-	return text, pieces, usage, err
+	answer, usage, err := c.Answer(ctx, request(w.shape), yield)
+	if answer.Call != nil {
+		return answer.Call.Input, pieces, usage, err
+	}
+	return answer.Text, pieces, usage, err
 }
 
 // requireKind checks that err is of the kind, is fit to be shown and to be logged, and has the reason in its log.
@@ -169,10 +172,7 @@ func TestAnswersOfNoUse(t *testing.T) {
 		"a refusal":                {plannertest.Reply{Refusal: "no, " + prompt}, "refused", nil},
 		"another finish":           {plannertest.Reply{Text: `{}`, Finish: "bored"}, "no end", nil},
 		"no finish":                {plannertest.Reply{Text: `{}`, End: plannertest.Unfinished}, "no end", nil},
-		"nothing":                  {plannertest.Reply{}, "is empty", nil},
-		"not JSON":                 {plannertest.Reply{Text: prompt}, "not an object in JSON", nil},
-		"half of an object":        {plannertest.Reply{Text: `{"A"`}, "not an object in JSON", nil},
-		"an array":                 {plannertest.Reply{Text: `[]`}, "not an object in JSON", nil},
+		"nothing":                  {plannertest.Reply{}, "is empty", ways[:2]},
 		"no call":                  {plannertest.Reply{Text: `{}`, Function: "-"}, "did not call", ways[2:]},
 		"another function":         {plannertest.Reply{Text: `{}`, Function: "GetSession"}, "another function", ways[2:]},
 		"a cut":                    {plannertest.Reply{Text: `{"A":"b"}`, End: plannertest.Cut}, "unexpected EOF", nil},
@@ -425,7 +425,7 @@ func TestTheCallerEndsTheAnswer(t *testing.T) {
 		server, client := start(t, openai.DefaultLimits)
 		server.Script(plannertest.Reply{Pieces: []string{`{"A`, `":`}, End: plannertest.Silent})
 		enough := errors.New("enough")
-		_, _, err := client.Answer(t.Context(), request(call), func(string) error { return enough })
+		_, _, err := client.Answer(t.Context(), request(call), func(planner.Piece) error { return enough })
 		require.Equal(t, enough, err)
 		requireIdle(t, server)
 	})
@@ -433,7 +433,7 @@ func TestTheCallerEndsTheAnswer(t *testing.T) {
 		t.Parallel()
 		server, client := start(t, impatient)
 		server.Script(plannertest.Reply{Text: `{"A":"b"}`})
-		_, _, err := client.Answer(t.Context(), request(call), func(string) error {
+		_, _, err := client.Answer(t.Context(), request(call), func(planner.Piece) error {
 			time.Sleep(impatient.Silence * 3 / 2)
 			return nil
 		})
@@ -498,7 +498,7 @@ func BenchmarkPiece(b *testing.B) {
 	b.ReportAllocs()
 	for got := 0; got < b.N; {
 		server.Script(plannertest.Reply{Body: body.String()})
-		_, _, _ = client.Answer(b.Context(), request(chat), func(string) error {
+		_, _, _ = client.Answer(b.Context(), request(chat), func(planner.Piece) error {
 			got++
 			return nil
 		})

@@ -30,10 +30,11 @@ type Reply struct {
 	Body   string      // sent instead of the error or the plain answer
 	Header http.Header // sent in addition
 
+	Preface  string        // the content before a call
 	Text     string        // the content, or the arguments of the call
 	Pieces   []string      // what a stream makes of it; nil: pieces of the server's sizes
 	Wait     time.Duration // before each piece; 0: the server's pace
-	Function string        // the name that is called, if not the one that was asked for; "-" for none
+	Function string        // the name that is called, if not the one that has to be; "-" for none
 	Refusal  string        // sent instead of the text
 	Finish   string        // the finish reason, if not stop
 	End      End
@@ -126,6 +127,9 @@ func (s *Server) plain(w http.ResponseWriter, r *http.Request, q Request, reply 
 	case reply.Function != "":
 		calls = `,"tool_calls":[{"id":"call_1","type":"function","function":{"name":` + quote(reply.Function) + `,"arguments":` + content + `}}]`
 		content = "null"
+		if reply.Preface != "" {
+			content = quote(reply.Preface)
+		}
 	}
 	finish := `"` + reply.Finish + `"`
 	if reply.End == Unfinished {
@@ -177,6 +181,12 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, q Request, reply
 	}
 	pace := newTimer(reply.Wait)
 	defer pace.stop()
+	for _, piece := range s.split(reply.Preface) {
+		if !pace.wait(r) {
+			return
+		}
+		sendDelta(`"content":`+quote(piece), "null")
+	}
 	for i, piece := range reply.Pieces {
 		if !pace.wait(r) {
 			return

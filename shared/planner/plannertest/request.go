@@ -18,10 +18,11 @@ type Request struct {
 	Stream              bool      `json:"stream"`
 	StreamOptions       *Stream   `json:"stream_options"`
 	Tools               []Tool    `json:"tools"`
-	ToolChoice          *Tool     `json:"tool_choice"`
+	ToolChoice          Choice    `json:"tool_choice"`
 	ParallelToolCalls   *bool     `json:"parallel_tool_calls"`
 	ResponseFormat      *Format   `json:"response_format"`
 	MaxCompletionTokens int       `json:"max_completion_tokens"`
+	MaxTokens           int       `json:"max_tokens"`
 	Temperature         *float64  `json:"temperature"`
 	Store               *bool     `json:"store"`
 	ReasoningEffort     string    `json:"reasoning_effort"`
@@ -31,8 +32,37 @@ type Request struct {
 
 // Message is one of a conversation.
 type Message struct {
-	Role    string  `json:"role"`
-	Content *string `json:"content"`
+	Role       string  `json:"role"`
+	Content    *string `json:"content"`
+	ToolCalls  []Call  `json:"tool_calls"`
+	ToolCallID string  `json:"tool_call_id"`
+}
+
+// Call is a call that the assistant made.
+type Call struct {
+	ID       string `json:"id"`
+	Type     string `json:"type"`
+	Function struct {
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
+	} `json:"function"`
+}
+
+// Choice says whether tools may or have to be called.
+type Choice struct {
+	Mode     string // none, auto or required, if one was named
+	Function string // that has to be called, if one was named
+}
+
+// UnmarshalJSONFrom reads a mode, or the choice of a function.
+func (c *Choice) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == '"' {
+		return json.UnmarshalDecode(dec, &c.Mode)
+	}
+	var tool Tool
+	err := json.UnmarshalDecode(dec, &tool)
+	c.Function = tool.Function.Name
+	return err
 }
 
 // Stream says what a stream has to hold.
@@ -69,7 +99,8 @@ type Schema struct {
 }
 
 var (
-	roles    = []string{"developer", "system", "user", "assistant"}
+	roles    = []string{"developer", "system", "user", "assistant", "tool"}
+	modes    = []string{"none", "auto", "required"}
 	nameForm = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 )
 
@@ -90,20 +121,17 @@ func (q *Request) check() error {
 		return errors.New("you must provide a model parameter")
 	case len(q.Messages) == 0:
 		return errors.New("[] is too short - 'messages'")
-	case q.MaxCompletionTokens < 0:
-		return errors.New("invalid 'max_completion_tokens'")
+	case q.MaxCompletionTokens < 0 || q.MaxTokens < 0:
+		return errors.New("invalid 'max_completion_tokens' or 'max_tokens'")
+	case q.MaxCompletionTokens > 0 && q.MaxTokens > 0:
+		return errors.New("setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported")
 	case q.StreamOptions != nil && !q.Stream:
 		return errors.New("the 'stream_options' parameter is only allowed when 'stream' is enabled")
 	case q.ParallelToolCalls != nil && len(q.Tools) == 0:
 		return errors.New("'parallel_tool_calls' is only allowed when 'tools' are specified")
 	}
-	for i, m := range q.Messages {
-		switch {
-		case !slices.Contains(roles, m.Role):
-			return fmt.Errorf("invalid value for 'messages[%d].role'", i)
-		case m.Content == nil:
-			return fmt.Errorf("invalid value for 'messages[%d].content': expected a string, got null", i)
-		}
+	if err := q.checkMessages(); err != nil {
+		return err
 	}
 	for i, tool := range q.Tools {
 		if tool.Type != "function" || !nameForm.MatchString(tool.Function.Name) {
@@ -113,7 +141,7 @@ func (q *Request) check() error {
 			return fmt.Errorf("invalid schema for function '%s': %w", tool.Function.Name, err)
 		}
 	}
-	if q.ToolChoice != nil && !slices.ContainsFunc(q.Tools, func(t Tool) bool { return t.Function.Name == q.ToolChoice.Function.Name }) {
+	if choice := q.ToolChoice; choice.Function != "" && !q.offers(choice.Function) || choice.Mode != "" && !slices.Contains(modes, choice.Mode) {
 		return errors.New("invalid value for 'tool_choice': it is not among the 'tools'")
 	}
 	if q.ResponseFormat != nil && q.ResponseFormat.Type == "json_schema" {
@@ -128,17 +156,55 @@ func (q *Request) check() error {
 	return nil
 }
 
+// checkMessages holds the messages to their order: a call is followed by its result, and nothing else is a result.
+func (q *Request) checkMessages() error {
+	var open []string // calls without a result
+	for i, m := range q.Messages {
+		switch {
+		case !slices.Contains(roles, m.Role):
+			return fmt.Errorf("invalid value for 'messages[%d].role'", i)
+		case m.Content == nil && len(m.ToolCalls) == 0:
+			return fmt.Errorf("invalid value for 'messages[%d].content': expected a string, got null", i)
+		case m.Role == "tool":
+			at := slices.Index(open, m.ToolCallID)
+			if at < 0 {
+				return errors.New("messages with role 'tool' must be a response to a preceding message with 'tool_calls'")
+			}
+			open = slices.Delete(open, at, at+1)
+			continue
+		case len(open) > 0:
+			return errors.New("an assistant message with 'tool_calls' must be followed by tool messages")
+		case len(m.ToolCalls) > 0 && m.Role != "assistant":
+			return fmt.Errorf("invalid value for 'messages[%d].tool_calls'", i)
+		}
+		for _, call := range m.ToolCalls {
+			if call.ID == "" || call.Type != "function" || !nameForm.MatchString(call.Function.Name) || !jsontext.Value(call.Function.Arguments).IsValid() {
+				return fmt.Errorf("invalid value for 'messages[%d].tool_calls'", i)
+			}
+			open = append(open, call.ID)
+		}
+	}
+	if len(open) > 0 {
+		return errors.New("an assistant message with 'tool_calls' must be followed by tool messages")
+	}
+	return nil
+}
+
 // structured reports whether the answer has to be an object of a schema.
 func (q *Request) structured() bool {
 	return q.ResponseFormat != nil && q.ResponseFormat.Type == "json_schema"
 }
 
+func (q *Request) offers(function string) bool {
+	return slices.ContainsFunc(q.Tools, func(t Tool) bool { return t.Function.Name == function })
+}
+
 // function is the name of the function that has to be called, if any.
 func (q *Request) function() string {
-	if q.ToolChoice == nil {
-		return ""
+	if q.ToolChoice.Mode == "required" && len(q.Tools) > 0 {
+		return q.Tools[0].Function.Name
 	}
-	return q.ToolChoice.Function.Name
+	return q.ToolChoice.Function
 }
 
 // said is what the user said last, when that is the last message.

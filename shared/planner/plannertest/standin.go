@@ -45,7 +45,7 @@ var (
 
 // usual is the reply to a request when none is scripted. A call gets the sample of its function. In a chat, words of the
 // user's message steer it, as in the recordings of v1. Anywhere: "plan" asks for the sample plan, "slow" for an answer
-// that takes 125 ms a piece. As the first word: "fail500" is answered by status 500, "hang" never, "cut" breaks off
+// that takes 125 ms a piece; where a function is offered, "plan" calls it. As the first word: "preface" says something before the call, "fail500" is answered by status 500, "hang" never, "cut" breaks off
 // after half of the answer, "truncate" stops there at the limit of tokens, "refuse" is refused, "escapes" makes a text
 // with characters of all kinds in an answer of ASCII only.
 func (s *Server) usual(q Request) Reply {
@@ -63,6 +63,13 @@ func (s *Server) usual(q Request) Reply {
 	}
 	first, _, _ := strings.Cut(words, " ")
 	reply := Reply{Text: s.chat(q, said, words, first)}
+	if len(q.Tools) > 0 && planWord.MatchString(words) {
+		name := q.Tools[0].Function.Name
+		reply = Reply{Function: name, Text: s.noted(answers[name])}
+		if first == "preface" {
+			reply.Preface = "Here is a plan for two days a week."
+		}
+	}
 	if slowWord.MatchString(words) {
 		reply.Wait = slowPace
 	}
@@ -113,13 +120,15 @@ func (s *Server) chat(q Request, said, words, first string) string {
 	return text
 }
 
+var firstDescription = regexp.MustCompile(`^.*?"[Dd]escription":"`)
+
 // noted is the sample with the server's note in front of its first description, which is that of the whole.
 func (s *Server) noted(sample string) string {
 	if s.note == "" {
 		return sample
 	}
-	note := strings.TrimSuffix(quote(s.note+" "), `"`)
-	return strings.Replace(sample, `"Description":"`, `"Description":`+note, 1)
+	quoted := quote(s.note + " ")
+	return firstDescription.ReplaceAllStringFunc(sample, func(before string) string { return before + quoted[1:len(quoted)-1] })
 }
 
 // split cuts a text into pieces of the server's sizes.
