@@ -82,7 +82,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	})
 	h := hub.New(hub.Options{
 		Authorize:       hub.Buyers(purchase.New(c.Purchases, db, log)),
-		Take:            hub.Limited(limiter, c.Limits.ChatPerDay),
+		Take:            hub.Limited(limiter, c.Limits),
 		NewConversation: hub.Conversations(planner.New(openai.New(c.Model))),
 		Keys:            c.Chat.TokenKeys,
 		MaxConnections:  c.Chat.MaxConnections,

@@ -97,7 +97,7 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) e
 		return errMethod(w, "POST")
 	}
 	h.mu.Lock()
-	err := h.admit(caller)
+	_, err := h.room(caller)
 	h.mu.Unlock()
 	if err != nil {
 		return err

@@ -12,14 +12,19 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/session"
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/clientaddr"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
 const (
-	// maxPerCaller is how many connections one buyer may have at once on an instance.
+	// maxPerCaller is how many connections one buyer may have at once on an instance, or one address of those who share a key.
 	maxPerCaller = 10
+	// sharedPart is the part of all places, one in so many, that those may have together who share keys: such a key may be public.
+	sharedPart = 3
+	// silentTime is how long a connection keeps its place in which there is no conversation, when places have run out.
+	silentTime = 10 * time.Minute
 	// The platform cuts a connection after an hour. It is closed before: from the first time on in a quiet moment, with
 	// jitter, so that those that came together do not all come back together.
 	quietAge, quietJitter, maxAge = 50 * time.Minute, 5 * time.Minute, 58 * time.Minute
@@ -31,8 +36,22 @@ const (
 
 // Caller is who connects.
 type Caller struct {
-	ID     string // names the buyer
-	Shared bool   // many people use it, such as the web app's key, so that it is not bounded
+	ID     string            // names the buyer
+	Shared bool              // many people use it, such as the web app's key, and are told apart by their addresses
+	Client clientaddr.Client // the address of one of those
+}
+
+// holder is who may have [maxPerCaller] connections.
+type holder struct {
+	id     string
+	client clientaddr.Client
+}
+
+func (c Caller) holder() holder {
+	if c.Shared {
+		return holder{client: c.Client}
+	}
+	return holder{id: c.ID}
 }
 
 // Options are what a Hub is made of. All of it has to be there.
@@ -56,7 +75,8 @@ type Hub struct {
 	live     map[*connection]struct{}
 	ids      map[string]*connection // by the id of the token; nil: it was used, and its connection is over
 	usedIDs  []usedID               // by time
-	callers  map[string]int         // how many connections they have
+	callers  map[holder]int         // how many connections they have
+	shared   int                    // how many connections have those who share keys
 	draining bool
 	ticking  bool
 	empty    chan struct{} // closed when draining is done
@@ -80,7 +100,7 @@ type usedID struct {
 func New(o Options) *Hub {
 	return &Hub{
 		o: o, tokens: signalr.Tokens{Keys: o.Keys},
-		live: map[*connection]struct{}{}, ids: map[string]*connection{}, callers: map[string]int{}, empty: make(chan struct{}),
+		live: map[*connection]struct{}{}, ids: map[string]*connection{}, callers: map[holder]int{}, empty: make(chan struct{}),
 	}
 }
 
@@ -140,25 +160,45 @@ func (h *Hub) sessions(all []*session.Session) []*session.Session {
 	return all
 }
 
-// admit says whether there is room for one more connection of the caller's.
-func (h *Hub) admit(caller Caller) error {
-	switch {
-	case h.draining:
-		return apierr.Busy("The chat is restarting.", nil)
-	case len(h.live) >= h.o.MaxConnections:
-		return apierr.Busy("The chat is full.", nil)
-	case !caller.Shared && h.callers[caller.ID] >= maxPerCaller:
-		return &apierr.Error{Kind: apierr.Limited, Detail: "There are too many connections of this account."}
-	default:
-		return nil
+// room says whether there is room for one more connection of the caller's, and which one has to go for it, if one has.
+func (h *Hub) room(caller Caller) (inTheWay *connection, err error) {
+	if h.draining {
+		return nil, apierr.Busy("The chat is restarting.", nil)
 	}
+	var full *apierr.Error
+	var of func(Caller) bool // whose places would do
+	switch {
+	case h.callers[caller.holder()] >= maxPerCaller:
+		full = &apierr.Error{Kind: apierr.Limited, Detail: "There are too many connections of this account."}
+		of = func(other Caller) bool { return other.holder() == caller.holder() }
+	case caller.Shared && h.shared >= max(1, h.o.MaxConnections/sharedPart):
+		full, of = apierr.Busy("The chat is full.", nil), func(other Caller) bool { return other.Shared }
+	case len(h.live) >= h.o.MaxConnections:
+		full, of = apierr.Busy("The chat is full.", nil), func(Caller) bool { return true }
+	default:
+		return nil, nil //nolint:nilnil // there is room and nothing in the way
+	}
+	longest := time.Now().Add(-silentTime)
+	for c := range h.live {
+		if c.session == nil || !of(c.caller) {
+			continue
+		}
+		if since, silent := c.session.SilentSince(); silent && !since.After(longest) {
+			inTheWay, longest = c, since
+		}
+	}
+	if inTheWay == nil {
+		return nil, full
+	}
+	return inTheWay, nil
 }
 
 // reserve takes a place for a connection of the caller's, and the token's id, which is empty where there is none.
 func (h *Hub) reserve(caller Caller, id string, until time.Time) (*connection, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.admit(caller); err != nil {
+	inTheWay, err := h.room(caller)
+	if err != nil {
 		return nil, err
 	}
 	h.forget(time.Now())
@@ -170,9 +210,14 @@ func (h *Hub) reserve(caller Caller, id string, until time.Time) (*connection, e
 		h.ids[id] = c
 		h.usedIDs = append(h.usedIDs, usedID{id, until})
 	}
+	if inTheWay != nil {
+		h.remove(inTheWay)
+		go inTheWay.session.Cut()
+	}
 	h.live[c] = struct{}{}
-	if !caller.Shared {
-		h.callers[caller.ID]++
+	h.callers[caller.holder()]++
+	if caller.Shared {
+		h.shared++
 	}
 	if !h.ticking {
 		h.ticking = true
@@ -201,7 +246,7 @@ func (h *Hub) attach(c *connection, s *session.Session) {
 func (h *Hub) release(c *connection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.live, c)
+	h.remove(c)
 	if c.id != "" {
 		h.ids[c.id] = nil
 		h.forget(time.Now())
@@ -209,10 +254,20 @@ func (h *Hub) release(c *connection) {
 			delete(h.ids, c.id)
 		}
 	}
-	if !c.caller.Shared {
-		if h.callers[c.caller.ID]--; h.callers[c.caller.ID] == 0 {
-			delete(h.callers, c.caller.ID)
-		}
+}
+
+// remove gives the place back, once, of a connection that has ended or is about to.
+func (h *Hub) remove(c *connection) {
+	if _, there := h.live[c]; !there {
+		return
+	}
+	delete(h.live, c)
+	who := c.caller.holder()
+	if h.callers[who]--; h.callers[who] == 0 {
+		delete(h.callers, who)
+	}
+	if c.caller.Shared {
+		h.shared--
 	}
 	if h.draining && len(h.live) == 0 {
 		close(h.empty)

@@ -2,11 +2,15 @@ package hub_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/chat-service/hub"
 	"github.com/liftlog/liftlog-api/shared/logging"
@@ -69,4 +73,80 @@ func TestACallIsSettledByWhatTheModelDid(t *testing.T) {
 			})
 		})
 	}
+}
+
+// byAddress authorizes by the token, and knows the address that a test writes behind it.
+func byAddress(ctx context.Context, authorization string) (hub.Caller, error) {
+	authorization, address, _ := strings.Cut(authorization, " from ")
+	caller, err := authorize(ctx, authorization)
+	copy(caller.Client[:], address)
+	return caller, err
+}
+
+// tryOpen returns how one more connection is answered.
+func tryOpen(t *testing.T, b *bench, authorization string) (status int) {
+	t.Helper()
+	_, status, _ = b.connect(t, "", http.Header{"Authorization": {authorization}})
+	if status != http.StatusSwitchingProtocols {
+		assert.Equal(t, status, b.request(t, "POST", hub.Path+"/negotiate", authorization, nil, "").status, "negotiation says so as well")
+	}
+	return status
+}
+
+func TestThoseWhoShareAKeyHaveAThirdOfThePlacesAndTenForAnAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, echo, func(o *hub.Options) { o.Authorize, o.MaxConnections = byAddress, 45 })
+		here := b.open(t, webKey+" from here")
+		for range 9 {
+			b.open(t, webKey+" from here")
+		}
+		assert.Equal(t, http.StatusTooManyRequests, tryOpen(t, b, webKey+" from here"))
+		for range 5 {
+			b.open(t, webKey+" from there")
+		}
+		assert.Equal(t, http.StatusServiceUnavailable, tryOpen(t, b, webKey+" from there"), "fifteen of forty-five")
+		for i := range 30 {
+			b.open(t, fmt.Sprintf("RevenueCat %d from here", i))
+		}
+		assert.Equal(t, http.StatusServiceUnavailable, tryOpen(t, b, phone+" from elsewhere"), "full for everybody")
+		require.NoError(t, here.socket.Close())
+		synctest.Wait()
+		b.open(t, webKey+" from here")
+	})
+}
+
+func TestSilentConnectionsMakeRoomForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, echo, func(o *hub.Options) { o.Authorize, o.MaxConnections = byAddress, 6 })
+		silent := b.open(t, webKey+" from here")
+		time.Sleep(time.Second)
+		restarted, talking := b.open(t, webKey+" from there"), b.open(t, phone)
+		restarted.send(t, invoke("0", "SendMessage", "x"))
+		talking.send(t, invoke("0", "SendMessage", "x"))
+		time.Sleep(9 * time.Minute)
+		restarted.send(t, invoke("1", "RestartChat"))
+		assert.Equal(t, http.StatusServiceUnavailable, tryOpen(t, b, webKey+" from elsewhere"), "nobody was silent for ten minutes")
+
+		time.Sleep(time.Minute)
+		_ = silent.take()
+		b.negotiate(t, "", webKey+" from elsewhere")
+		assert.Empty(t, silent.take(), "to negotiate takes nobody's place")
+		b.open(t, webKey+" from elsewhere")
+		assert.Equal(t, []string{"close lost"}, silent.take())
+		assert.Equal(t, 3, b.hub.Connections())
+		assert.Equal(t, http.StatusServiceUnavailable, tryOpen(t, b, webKey+" from elsewhere"))
+
+		for i := range 3 {
+			b.open(t, fmt.Sprintf("RevenueCat %d", i))
+		}
+		assert.Equal(t, http.StatusServiceUnavailable, tryOpen(t, b, "RevenueCat more"))
+		time.Sleep(10 * time.Minute)
+		for range 5 {
+			b.open(t, "RevenueCat more")
+		}
+		assert.Equal(t, http.StatusServiceUnavailable, tryOpen(t, b, "RevenueCat more"))
+		assert.NotContains(t, talking.take(), "close lost", "who has a conversation keeps the place")
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/liftlog/liftlog-api/chat-service/session"
+	"github.com/liftlog/liftlog-api/shared/clientaddr"
+	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/purchase"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
@@ -13,14 +15,18 @@ import (
 func Buyers(purchases *purchase.Verifier) func(context.Context, string) (Caller, error) {
 	return func(ctx context.Context, authorization string) (Caller, error) {
 		buyer, err := purchases.Authorize(ctx, authorization)
-		return Caller{ID: buyer.Subject, Shared: buyer.Store == purchase.Web}, err
+		return Caller{ID: buyer.Subject, Shared: buyer.Store == purchase.Web, Client: clientaddr.From(ctx)}, err
 	}
 }
 
-// Limited lets each caller ask the model so often in any 24 hours.
-func Limited(limiter *ratelimit.Limiter, perDay int) func(context.Context, Caller) (ratelimit.Settle, error) {
+// Limited lets each caller ask the model so often in any 24 hours. Those who share the web app's key have a limit together,
+// and beneath it one for each address, which is a buyer's.
+func Limited(limiter *ratelimit.Limiter, limits config.Limits) func(context.Context, Caller) (ratelimit.Settle, error) {
 	return func(ctx context.Context, caller Caller) (ratelimit.Settle, error) {
-		return limiter.Take(ctx, ratelimit.ChatKey(caller.ID), perDay)
+		if caller.Shared {
+			return limiter.TakeFor(ctx, caller.Client, limits.ChatPerDay, ratelimit.ChatKey(caller.ID), limits.WebChatPerDay)
+		}
+		return limiter.Take(ctx, ratelimit.ChatKey(caller.ID), limits.ChatPerDay)
 	}
 }
 

@@ -102,7 +102,7 @@ func (s *Session) ask(c *call) {
 // restart forgets the conversation, and with it a message that still waits to enter it. The call that runs keeps the old
 // one, wherever it has come to, so that nothing of it enters the new one.
 func (s *Session) restart() {
-	s.conversation = nil
+	s.conversation, s.silentSince = nil, time.Now()
 	if s.waiting != nil {
 		s.complete(s.waiting.id, "")
 		s.waiting = nil

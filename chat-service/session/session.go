@@ -68,6 +68,7 @@ type Session struct {
 	writing bool
 
 	conversation     Conversation
+	silentSince      time.Time // when there last was none, or the session began
 	running, waiting *call
 
 	shaken    bool      // the handshake is done
@@ -85,7 +86,7 @@ type Session struct {
 // New makes a session of a connection that was just upgraded. It has to be served, ticked about once a second, and ends by
 // itself in the first quiet moment after quietEnd, or at latestEnd.
 func New(socket *websocket.Conn, o Options, quietEnd, latestEnd time.Time) *Session {
-	s := &Session{socket: socket, o: o, begun: time.Now(), quietEnd: quietEnd, latestEnd: latestEnd, code: websocket.CloseNormalClosure}
+	s := &Session{socket: socket, o: o, begun: time.Now(), silentSince: time.Now(), quietEnd: quietEnd, latestEnd: latestEnd, code: websocket.CloseNormalClosure}
 	s.room.L = &s.mu
 	return s
 }
@@ -125,6 +126,13 @@ func (s *Session) Cut() {
 	defer s.mu.Unlock()
 	s.end(endedCut, "")
 	_ = s.socket.Close()
+}
+
+// SilentSince returns since when there has been no conversation, if there is none.
+func (s *Session) SilentSince() (since time.Time, silent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silentSince, s.conversation == nil && s.running == nil
 }
 
 // Tick does what the time demands. It never waits for the client.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,8 +44,9 @@ func (b *bench) chat(ctx context.Context) error {
 }
 
 func (b *bench) serveChat(ctx context.Context, model string) (*process, error) {
-	return b.launch(ctx, b.chatService, "OPENAI_BASE_URL="+model+"/v1", "WEB_AUTH_API_KEY="+webKey, "CHAT_MAX_CONNECTIONS=20000",
-		"CHAT_TOKEN_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=", "RATE_LIMIT_CHAT_PER_DAY=10000", "LOG_LEVEL=ERROR")
+	return b.launch(ctx, b.chatService, "OPENAI_BASE_URL="+model+"/v1", "WEB_AUTH_API_KEY="+webKey, "CHAT_MAX_CONNECTIONS=60000",
+		"CHAT_TOKEN_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=", "RATE_LIMIT_CHAT_PER_DAY=10000", "RATE_LIMIT_WEB_CHAT_PER_DAY=10000",
+		"K_SERVICE=chat-service", "LOG_LEVEL=ERROR") // on Cloud Run clients are known by a header, so that each can have an address
 }
 
 // socket is a client that takes as little of this machine as it can: a websocket by hand.
@@ -53,16 +55,20 @@ type socket struct {
 	in *bufio.Reader
 }
 
-// open opens a websocket and shakes hands.
+// addresses is how many clients there have been.
+var addresses atomic.Uint32
+
+// open opens a websocket from an address of its own and shakes hands.
 func open(ctx context.Context, base string) (*socket, error) {
+	address := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 10<<24+addresses.Add(1))))
 	host := strings.TrimPrefix(base, "http://")
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
 	if err != nil {
 		return nil, err
 	}
 	s := &socket{conn, bufio.NewReaderSize(conn, 1<<10)}
-	_, err = fmt.Fprintf(conn, "GET /ai-chat HTTP/1.1\r\nHost: %s\r\nAuthorization: Web %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", host, webKey)
+	_, err = fmt.Fprintf(conn, "GET /ai-chat HTTP/1.1\r\nHost: %s\r\nAuthorization: Web %s\r\nX-Forwarded-For: %s, 35.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", host, webKey, address)
 	if err != nil {
 		return nil, err
 	}

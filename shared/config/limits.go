@@ -6,7 +6,7 @@ import "errors"
 type Limits struct {
 	WebPerDay     int `env:"RATE_LIMIT_WEB_PER_DAY" envDefault:"100" doc:"plans for the web app's key in any 24 hours"`
 	MobilePerDay  int `env:"RATE_LIMIT_MOBILE_PER_DAY" envDefault:"20" doc:"plans for one purchase in any 24 hours"`
-	ChatPerDay    int `env:"RATE_LIMIT_CHAT_PER_DAY" envDefault:"200" doc:"chat messages for one purchase in any 24 hours, and for one address of the web app's users on one day (UTC)"`
+	ChatPerDay    int `env:"RATE_LIMIT_CHAT_PER_DAY" envDefault:"200" doc:"chat messages for one purchase in any 24 hours, and for one address of the web app's users"`
 	WebChatPerDay int `env:"RATE_LIMIT_WEB_CHAT_PER_DAY" envDefault:"2000" doc:"chat messages for the web app's key in any 24 hours"`
 	TokensPerDay  int `env:"MODEL_TOKENS_PER_DAY" envDefault:"50000000" doc:"tokens of the model, prompts and answers, for the whole service on one day (UTC): the ceiling of the bill"`
 }

@@ -25,10 +25,13 @@ type Options struct {
 }
 
 // Limiter lets calls of the model pass or not. It is safe for concurrent use.
-type Limiter struct{ o Options }
+type Limiter struct {
+	o       Options
+	clients clients
+}
 
 // New returns a Limiter.
-func New(o Options) *Limiter { return &Limiter{o} }
+func New(o Options) *Limiter { return &Limiter{o: o} }
 
 // Key names what is counted: a scope's own callers by the digest of who they are.
 type Key string
@@ -135,7 +138,11 @@ func (l *Limiter) Take(ctx context.Context, key Key, limit int) (Settle, error) 
 	case !t.retryAt.Valid: // the calls that filled the limit have come since the statement began
 		t.retryAt.Time = time.Now().Add(day)
 	}
-	return nil, &apierr.Error{Kind: apierr.Limited, Detail: "You have asked the planner as often as you can for now.", RetryAt: t.retryAt.Time}
+	return nil, limited(t.retryAt.Time)
+}
+
+func limited(retryAt time.Time) error {
+	return &apierr.Error{Kind: apierr.Limited, Detail: "You have asked the planner as often as you can for now.", RetryAt: retryAt}
 }
 
 const day = 24 * time.Hour

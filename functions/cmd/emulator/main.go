@@ -155,7 +155,7 @@ type chatSettings struct{ Chat config.Chat }
 func newHub(deps functions.Deps, c config.Chat, log *slog.Logger) *hub.Hub {
 	return hub.New(hub.Options{
 		Authorize:       hub.Buyers(deps.Purchases),
-		Take:            hub.Limited(deps.Limiter, deps.Limits.ChatPerDay),
+		Take:            hub.Limited(deps.Limiter, deps.Limits),
 		NewConversation: hub.Conversations(deps.Planner),
 		Keys:            c.TokenKeys,
 		MaxConnections:  c.MaxConnections,
