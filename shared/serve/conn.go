@@ -8,13 +8,16 @@ import (
 	"time"
 )
 
-// WriteStall is how long a reader may take nothing at all of an answer. How long all of it takes is not bounded here. It
-// is long because the kernel tells of progress only when a third of its buffer for sending is free.
-// Together with writeBuffer that makes a least pace of about a kilobyte a second.
+// WriteStall is how long a reader may take nothing at all of an answer. How long all of it takes is not bounded here.
 const WriteStall = 30 * time.Second
 
-// writeBuffer is the kernel's buffer for sending, in bytes, before Linux doubles it. Left to itself, it grows to megabytes, and
-// readers at 50 KB/s seem to take nothing for half a minute. The way to the platform's load balancer is short: it needs no more.
+// looks is how often in that time a writer that waits looks whether there is room, by itself. Linux wakes one only when a
+// third of its buffer is free: readers who have taken half a megabyte seem to have taken nothing.
+const looks = 10
+
+// writeBuffer is the kernel's buffer for sending, in bytes, before Linux doubles it. Left to itself, it grows to megabytes for
+// each slow reader, which count as the program's memory, and as taken. The way to the platform's load balancer is short: it needs
+// no more.
 const writeBuffer = 64 << 10
 
 // pacedListener bounds the stalls of its connections, and resets those that are closed once cut is set.
@@ -48,28 +51,31 @@ type conn struct {
 }
 
 func (c *conn) Write(p []byte) (n int, err error) {
+	taken := time.Now()
 	for {
-		last, err := c.allow()
+		last, err := c.allow(c.listener.stall / looks)
 		if err != nil {
 			return n, err
 		}
 		m, err := c.Conn.Write(p[n:])
-		n += m
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, err
+			return n + m, err
 		}
-		if m == 0 || last {
+		if n += m; m > 0 {
+			taken = time.Now()
+		}
+		if last || time.Since(taken) > c.listener.stall {
 			_ = c.SetLinger(0) // what has not been taken is not to look like all there is
 			return n, err
 		}
 	}
 }
 
-// allow gives the next write its time, and says whether that is all there is.
-func (c *conn) allow() (last bool, err error) {
+// allow gives the next write that time, and says whether its deadline is the one that was set.
+func (c *conn) allow(timeout time.Duration) (last bool, err error) {
 	for {
 		deadline := c.deadline.Load()
-		until := time.Now().Add(c.listener.stall)
+		until := time.Now().Add(timeout)
 		if last = deadline != nil && deadline.Before(until); last {
 			until = *deadline
 		}
