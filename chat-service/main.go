@@ -68,15 +68,16 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	if warning := c.Model.Warning(time.Now()); warning != "" {
 		log.WarnContext(ctx, warning)
 	}
+	gate := postgres.NewGate()
 	db, err := postgres.Open(ctx, postgres.Options{
 		URL: c.RateLimit.URL.Reveal(), CloudSQLInstance: c.RateLimit.CloudSQLInstance,
 		Application: "chat-service", MaxConns: manifest.ProgramOf("chat-service").Pool, StatementTimeout: statementTimeout,
+		Tables: postgres.RateLimitTables, Gate: gate,
 	})
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	gate := postgres.NewGate(func(ctx context.Context) error { return postgres.CheckTables(ctx, db, postgres.RateLimitTables) })
 	limiter := ratelimit.New(ratelimit.Options{
 		DB: db, TokensPerDay: c.Limits.TokensPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
 	})

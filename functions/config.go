@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/config"
@@ -56,20 +54,20 @@ const statementTimeout = 5 * time.Minute
 func Open(ctx context.Context, c *Config, application string, maxConns int, log *slog.Logger) (
 	deps Deps, gate *postgres.Gate, closeAll func(), err error,
 ) {
-	var pools []*pgxpool.Pool
+	gate = postgres.NewGate()
+	var pools []*postgres.DB
 	closeAll = func() {
 		for _, pool := range pools {
 			pool.Close()
 		}
 	}
-	var checks []func(context.Context) error
-	open := func(url config.Secret, instance string, tables []string) (*pgxpool.Pool, error) {
+	open := func(url config.Secret, instance string, tables []string) (*postgres.DB, error) {
 		pool, err := postgres.Open(ctx, postgres.Options{
 			URL: url.Reveal(), CloudSQLInstance: instance, Application: application, MaxConns: maxConns, StatementTimeout: statementTimeout,
+			Tables: tables, Gate: gate,
 		})
 		if err == nil {
 			pools = append(pools, pool)
-			checks = append(checks, func(ctx context.Context) error { return postgres.CheckTables(ctx, pool, tables) })
 		}
 		return pool, err
 	}
@@ -101,12 +99,5 @@ func Open(ctx context.Context, c *Config, application string, maxConns int, log 
 			DB: deps.RateLimitDB, TokensPerDay: c.Limits.TokensPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
 		})
 	}
-	return deps, postgres.NewGate(func(ctx context.Context) error {
-		for _, check := range checks {
-			if err := check(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	}), closeAll, nil
+	return deps, gate, closeAll, nil
 }

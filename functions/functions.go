@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/liftlog/liftlog-api/functions/ai"
 	"github.com/liftlog/liftlog-api/functions/feed"
 	"github.com/liftlog/liftlog-api/functions/inbox"
@@ -24,8 +22,8 @@ import (
 
 // Deps are what endpoints are made of. A function's own process fills in what its manifest entry asks for.
 type Deps struct {
-	DB          *pgxpool.Pool     // the users' database
-	RateLimitDB *pgxpool.Pool     // the rate limits' database
+	DB          *postgres.DB      // the users' database
+	RateLimitDB *postgres.DB      // the rate limits' database
 	Streams     *postgres.Streams // long answers from DB
 	Verifier    *auth.Verifier    // passwords
 	MaxInbox    int               // messages in one inbox

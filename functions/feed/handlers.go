@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/postgres"
@@ -14,7 +12,7 @@ import (
 
 // Handlers are the endpoints' functions with what they need.
 type Handlers struct {
-	DB       *pgxpool.Pool
+	DB       *postgres.DB
 	Verifier *auth.Verifier
 	Streams  *postgres.Streams
 }

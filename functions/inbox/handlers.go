@@ -2,14 +2,13 @@
 package inbox
 
 import (
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
 // Handlers are the endpoints' functions with what they need.
 type Handlers struct {
-	DB         *pgxpool.Pool
+	DB         *postgres.DB
 	Verifier   *auth.Verifier
 	MaxWaiting int // messages in one inbox
 }

@@ -3,8 +3,6 @@ package user
 
 import (
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	users "github.com/liftlog/liftlog-api/shared/user"
@@ -12,7 +10,7 @@ import (
 
 // Handlers are the endpoints' functions with what they need.
 type Handlers struct {
-	DB       *pgxpool.Pool
+	DB       *postgres.DB
 	Verifier *auth.Verifier
 	Streams  *postgres.Streams
 }

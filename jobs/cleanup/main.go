@@ -52,19 +52,13 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	if err := config.Load(ctx, environ, &c); err != nil {
 		return err
 	}
-	options := postgres.Options{CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: manifest.ProgramOf("cleanup").Pool}
-	options.URL = c.Database.URL.Reveal()
-	user, err := postgres.Open(ctx, options)
+	databases, err := postgres.OpenDatabases(ctx, c.Database.URL.Reveal(), c.RateLimit.URL.Reveal(), postgres.Options{
+		CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: manifest.ProgramOf("cleanup").Pool,
+	})
 	if err != nil {
 		return err
 	}
-	defer user.Close()
-	options.URL = c.RateLimit.URL.Reveal()
-	rateLimit, err := postgres.Open(ctx, options)
-	if err != nil {
-		return err
-	}
-	defer rateLimit.Close()
-	return cleanup.Run(ctx, cleanup.Databases{User: user, RateLimit: rateLimit},
+	defer databases.Close()
+	return cleanup.Run(ctx, databases,
 		cleanup.Options{Now: time.Now(), EventGrace: c.Cleanup.EventGrace, DryRun: *dryRun}, logging.New(output, c.Service.LogLevel))
 }

@@ -28,7 +28,7 @@ func TestMigrate(t *testing.T) {
 	said, err := migrate("--check")
 	require.NoError(t, err)
 	assert.Contains(t, said, `"message":"pending","migration":"user/00001_v1_schema.sql"`)
-	assert.Contains(t, said, `"message":"nothing is in the way","pending":8`)
+	assert.Regexp(t, `"message":"nothing is in the way","pending":[1-9]`, said)
 
 	for range 2 {
 		said, err = migrate()

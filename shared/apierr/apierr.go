@@ -42,6 +42,7 @@ type Error struct {
 	Detail  string              // shown to the caller: never SQL, a secret, what was sent, or another person's id
 	Fields  map[string][]string // for Invalid: faults by the request's own path, such as users[0].since
 	RetryAt time.Time           // for Limited and Unavailable: when to try again; zero when that is not known
+	Broken  bool                // for Unavailable: it does not pass before an operator has mended something, and is logged as an error
 	Err     error               // logged, never sent
 }
 
@@ -75,6 +76,19 @@ func KindOf(err error) Kind {
 // Busy is an [Unavailable] error that asks the caller to come back in a second.
 func Busy(detail string, cause error) *Error {
 	return &Error{Kind: Unavailable, Detail: detail, RetryAt: time.Now().Add(time.Second), Err: cause}
+}
+
+// Broken is like [Busy] for what does not pass before an operator has mended something.
+func Broken(detail string, cause error) *Error {
+	err := Busy(detail, cause)
+	err.Broken = true
+	return err
+}
+
+// IsBroken reports whether the first [Error] in err's tree waits for an operator.
+func IsBroken(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Broken
 }
 
 // Faults collects what is wrong with a request, the first [MaxFaults] of it. The zero value is ready to use.

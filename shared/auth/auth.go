@@ -151,7 +151,7 @@ const remember = `
 // Verify returns nil when the password is the user's, [apierr.NotFound] when there is no such user,
 // [apierr.Unauthenticated] when the password is wrong, and [apierr.Unavailable] when it cannot be checked now. It costs
 // one round trip, and a second one when it leaves a new tag behind.
-func (v *Verifier) Verify(ctx context.Context, db postgres.Querier, user uuid.UUID, password string) error {
+func (v *Verifier) Verify(ctx context.Context, db *postgres.DB, user uuid.UUID, password string) error {
 	s, err := v.find(ctx, db, user)
 	if err != nil {
 		return err
@@ -187,15 +187,13 @@ func (v *Verifier) Verify(ctx context.Context, db postgres.Querier, user uuid.UU
 	})
 }
 
-var errWrong = &apierr.Error{Kind: apierr.Unauthenticated, Detail: "The password is wrong."}
+var (
+	errWrong   = &apierr.Error{Kind: apierr.Unauthenticated, Detail: "The password is wrong."}
+	errUnknown = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
+)
 
-func (v *Verifier) find(ctx context.Context, db postgres.Querier, user uuid.UUID) (stored, error) {
-	rows, _ := db.Query(ctx, find, user) // a failed Query is reported by the next line
-	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[stored])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return s, &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user.", Err: err}
-	}
-	return s, postgres.Wrap("read credential", err)
+func (v *Verifier) find(ctx context.Context, db *postgres.DB, user uuid.UUID) (stored, error) {
+	return postgres.One(ctx, db, "read credential", pgx.RowToStructByPos[stored], errUnknown, find, user)
 }
 
 // fast decides by the tag, if there is one for the stored hash under a key that is still known.
@@ -232,12 +230,12 @@ func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
 }
 
 // remember leaves a tag under the signing key. That the user was deleted meanwhile is for the caller to find.
-func (v *Verifier) remember(ctx context.Context, db postgres.Querier, user uuid.UUID, hashedPassword, password string) error {
+func (v *Verifier) remember(ctx context.Context, db *postgres.DB, user uuid.UUID, hashedPassword, password string) error {
 	version, _ := v.keys.Signing()
 	t := v.tag(version, user, hashedPassword, password)
-	_, err := db.Exec(ctx, remember, user, t.KeyVersion, t.HashDigest, t.Tag)
+	_, err := postgres.Exec(ctx, db, "store password tag", remember, user, t.KeyVersion, t.HashDigest, t.Tag)
 	if postgres.HasCode(err, postgres.ForeignKeyViolation) {
 		return nil
 	}
-	return postgres.Wrap("store password tag", err)
+	return err
 }

@@ -67,7 +67,7 @@ func vectors(t *testing.T) []vector {
 }
 
 // v1User stores a user as v1 did, without a tag.
-func v1User(t *testing.T, db postgres.Querier, v vector) uuid.UUID {
+func v1User(t *testing.T, db *postgres.DB, v vector) uuid.UUID {
 	t.Helper()
 	salt, err := hex.DecodeString(v.SaltHex)
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func v1User(t *testing.T, db postgres.Querier, v vector) uuid.UUID {
 	return id
 }
 
-func tagVersion(t *testing.T, db postgres.Querier, id uuid.UUID) (version int) {
+func tagVersion(t *testing.T, db *postgres.DB, id uuid.UUID) (version int) {
 	t.Helper()
 	err := db.QueryRow(t.Context(), `SELECT key_version FROM v2_password_tags WHERE user_id = $1`, id).Scan(&version)
 	if err != pgx.ErrNoRows { //nolint:errorlint // it is never wrapped

@@ -8,15 +8,13 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
 // purge removes one kind of rows.
 type purge struct {
 	name   string
-	in     func(Databases) *pgxpool.Pool
+	in     func(postgres.Databases) *postgres.DB
 	keep   func(Options) time.Duration // rows are removed when this has passed since their time
 	remove string                      // deletes at most $2 rows whose time is at $1 or before
 	count  string                      // counts them, $2 at most; all when that is null
@@ -35,11 +33,8 @@ func always(d time.Duration) func(Options) time.Duration {
 	return func(Options) time.Duration { return d }
 }
 
-// Databases are the pools that purges work on, which may be on the same database.
-type Databases struct{ User, RateLimit *pgxpool.Pool }
-
-func user(d Databases) *pgxpool.Pool      { return d.User }
-func rateLimit(d Databases) *pgxpool.Pool { return d.RateLimit }
+func user(d postgres.Databases) *postgres.DB      { return d.User }
+func rateLimit(d postgres.Databases) *postgres.DB { return d.RateLimit }
 
 // VerdictsKept is how long a purchase that was found valid is remembered.
 const VerdictsKept = 7 * 24 * time.Hour
@@ -110,7 +105,7 @@ var errNothingDone = errors.New("the time ran out before anything was removed")
 // Run does all purges, logs a line for each and one at the end, and returns what failed: the others go on. When another run is
 // at work there is nothing to do. When ctx or a purge's own time ends, the batch under way is completed and the rest is left to
 // the next run: the last line is a warning then and counts what is left, and it is a failure only if nothing was removed at all.
-func Run(ctx context.Context, databases Databases, o Options, log *slog.Logger) error {
+func Run(ctx context.Context, databases postgres.Databases, o Options, log *slog.Logger) error {
 	begun := time.Now()
 	conn, err := databases.User.Acquire(ctx)
 	if err != nil {
@@ -169,7 +164,7 @@ type total struct {
 	took             time.Duration
 }
 
-func (p purge) run(ctx context.Context, databases Databases, o Options) (done total, err error) {
+func (p purge) run(ctx context.Context, databases postgres.Databases, o Options) (done total, err error) {
 	begun := time.Now()
 	defer func() { done.took = time.Since(begun).Round(time.Millisecond) }()
 	db, before := p.in(databases), o.Now.Add(-p.keep(o))
@@ -200,14 +195,14 @@ func (p purge) run(ctx context.Context, databases Databases, o Options) (done to
 }
 
 // left counts what there is to remove, up to maxLeft.
-func (p purge) left(ctx context.Context, db *pgxpool.Pool, before time.Time) (count int64, err error) {
+func (p purge) left(ctx context.Context, db *postgres.DB, before time.Time) (count int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leftTimeout)
 	defer cancel()
 	err = db.QueryRow(ctx, p.count, before, maxLeft).Scan(&count)
 	return count, postgres.Wrap("count what is left", err)
 }
 
-func (p purge) batch(ctx context.Context, db *pgxpool.Pool, before time.Time) (int64, error) {
+func (p purge) batch(ctx context.Context, db *postgres.DB, before time.Time) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	deleted, err := db.Exec(ctx, p.remove, before, batchSize)

@@ -12,17 +12,17 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 // setup stores n rows of each kind whose time is up, and one of each whose time is not.
-func setup(t *testing.T, n int) (*pgxpool.Pool, Databases) {
+func setup(t *testing.T, n int) (*postgres.DB, postgres.Databases) {
 	t.Helper()
 	db := pgtest.New(t)
 	owner := uuid.New()
@@ -45,10 +45,10 @@ func setup(t *testing.T, n int) (*pgxpool.Pool, Databases) {
 		_, err := db.Exec(t.Context(), `WITH used AS (SELECT $1::int, $2::uuid) `+statement, n, owner)
 		require.NoError(t, err, statement)
 	}
-	return db, Databases{User: db, RateLimit: db}
+	return db, postgres.Databases{User: db, RateLimit: db}
 }
 
-func left(t *testing.T, db *pgxpool.Pool) (counts [4]int) {
+func left(t *testing.T, db *postgres.DB) (counts [4]int) {
 	t.Helper()
 	require.NoError(t, db.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM user_events), (SELECT count(*) FROM shared_items),
 		(SELECT count(*) FROM v2_purchase_verdicts), (SELECT count(*) FROM rate_limit_consumptions)`).Scan(&counts[0], &counts[1], &counts[2], &counts[3]))
@@ -56,12 +56,12 @@ func left(t *testing.T, db *pgxpool.Pool) (counts [4]int) {
 }
 
 // run returns the lines that a run logs.
-func run(t *testing.T, databases Databases, dryRun bool) (lines []map[string]any, err error) {
+func run(t *testing.T, databases postgres.Databases, dryRun bool) (lines []map[string]any, err error) {
 	t.Helper()
 	return runWith(t.Context(), t, databases, Options{Now: time.Now(), DryRun: dryRun})
 }
 
-func runWith(ctx context.Context, t *testing.T, databases Databases, o Options) (lines []map[string]any, err error) {
+func runWith(ctx context.Context, t *testing.T, databases postgres.Databases, o Options) (lines []map[string]any, err error) {
 	t.Helper()
 	var output bytes.Buffer
 	err = Run(ctx, databases, o, slog.New(slog.NewJSONHandler(&output, nil)))
@@ -134,7 +134,7 @@ func TestOneRunAtATime(t *testing.T) {
 func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
 	db, databases := setup(t, 1)
-	_, err := db.Exec(t.Context(), `DROP TABLE shared_items`)
+	_, err := db.Exec(t.Context(), `ALTER TABLE shared_items RENAME expiry TO lost`)
 	require.NoError(t, err)
 	lines, err := run(t, databases, false)
 	require.ErrorContains(t, err, "purge shared_items: delete")
@@ -145,7 +145,7 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 }
 
 // hold makes a trigger that keeps deletions of events from ending until release is called.
-func hold(t *testing.T, db *pgxpool.Pool) (isHeld func() bool, release func()) {
+func hold(t *testing.T, db *postgres.DB) (isHeld func() bool, release func()) {
 	t.Helper()
 	_, err := db.Exec(t.Context(), `
 		CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
@@ -165,7 +165,7 @@ func hold(t *testing.T, db *pgxpool.Pool) (isHeld func() bool, release func()) {
 }
 
 // runAndStop runs with the end of its time coming while events are being deleted.
-func runAndStop(t *testing.T, db *pgxpool.Pool, databases Databases) (last map[string]any, err error) {
+func runAndStop(t *testing.T, db *postgres.DB, databases postgres.Databases) (last map[string]any, err error) {
 	t.Helper()
 	isHeld, release := hold(t, db)
 	ctx, stop := context.WithCancel(t.Context())

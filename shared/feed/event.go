@@ -47,12 +47,12 @@ const put = `
 var errNoUser = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
 
 // Put stores the event, or replaces the one with its ids, under a new timestamp.
-func Put(ctx context.Context, db postgres.Querier, e Event) error {
-	done, err := db.Exec(ctx, put, e.UserID, e.ID, postgres.ToTimestamp(e.Expiry), e.EncryptedPayload, e.EncryptionIV)
-	if postgres.HasCode(err, postgres.ForeignKeyViolation) || err == nil && done.RowsAffected() == 0 {
-		return errNoUser // deleted at this moment
+func Put(ctx context.Context, db *postgres.DB, e Event) error {
+	stored, err := postgres.Exec(ctx, db, "put event", put, e.UserID, e.ID, postgres.ToTimestamp(e.Expiry), e.EncryptedPayload, e.EncryptionIV)
+	if postgres.HasCode(err, postgres.ForeignKeyViolation) || err == nil && stored == 0 {
+		return db.Missing(ctx, errNoUser) // deleted at this moment
 	}
-	return postgres.Wrap("put event", err)
+	return err
 }
 
 // Followed is a user whose events somebody asks for.
@@ -95,9 +95,9 @@ type row struct {
 
 // Each calls fn for every event that the secrets let its reader see and that is newer than its since and not yet
 // expired at now: user by user, the oldest first. A user asked for twice comes once, with the earlier since. It returns
-// the secrets that fit none of the users they were sent with, in the order sent. One event is in memory at a time, and
+// the secrets that fit none of the users they were sent with, in the order sent, once it is sure that the database is the right one. One event is in memory at a time, and
 // the connection is held until fn has seen the last one.
-func Each(ctx context.Context, db postgres.Querier, asked []Followed, now time.Time, fn func(Event) error) (invalid []string, err error) {
+func Each(ctx context.Context, db *postgres.DB, asked []Followed, now time.Time, fn func(Event) error) (invalid []string, err error) {
 	users, secrets, sinces := make([]uuid.UUID, len(asked)), make([]string, len(asked)), make([]pgtype.Timestamptz, len(asked))
 	for i, a := range asked {
 		users[i], secrets[i], sinces[i] = a.UserID, a.Secret, postgres.ToTimestamp(a.Since)
@@ -125,5 +125,11 @@ func Each(ctx context.Context, db postgres.Querier, asked []Followed, now time.T
 			return nil, err
 		}
 	}
-	return invalid, postgres.Wrap("get events", rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, postgres.Wrap("get events", err)
+	}
+	if len(invalid) > 0 {
+		return invalid, db.Missing(ctx, nil)
+	}
+	return invalid, nil
 }

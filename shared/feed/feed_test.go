@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -28,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-func newUser(t *testing.T, db postgres.Querier) uuid.UUID {
+func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	_, err := user.Create(t.Context(), db, id, auth.Credential{
@@ -46,7 +45,7 @@ func newEvent(owner uuid.UUID) feed.Event {
 }
 
 // get returns what a follower sees.
-func get(t *testing.T, db postgres.Querier, asked ...feed.Followed) (events []feed.Event, invalid []string) {
+func get(t *testing.T, db *postgres.DB, asked ...feed.Followed) (events []feed.Event, invalid []string) {
 	t.Helper()
 	invalid, err := feed.Each(t.Context(), db, asked, time.Now(), func(e feed.Event) error {
 		events = append(events, e)
@@ -56,7 +55,7 @@ func get(t *testing.T, db postgres.Querier, asked ...feed.Followed) (events []fe
 	return events, invalid
 }
 
-func count(t *testing.T, db postgres.Querier, table string) (n int) {
+func count(t *testing.T, db *postgres.DB, table string) (n int) {
 	t.Helper()
 	require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM `+pgx.Identifier{table}.Sanitize()).Scan(&n))
 	return n
@@ -281,7 +280,7 @@ func TestEachUsersEventsComeByAnIndex(t *testing.T) {
 }
 
 // fill stores many users with a secret and events, spread over the table as time would.
-func fill(t *testing.T, db *pgxpool.Pool, users, events int) {
+func fill(t *testing.T, db *postgres.DB, users, events int) {
 	t.Helper()
 	_, err := db.Exec(t.Context(), fmt.Sprintf(`
 		INSERT INTO users (id, user_lookup, hashed_password, salt)
@@ -296,26 +295,26 @@ func fill(t *testing.T, db *pgxpool.Pool, users, events int) {
 
 // recorder notes the statement that Each sends.
 type recorder struct {
-	postgres.Querier
-
 	query string
 	args  []any
 }
 
-func (r *recorder) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	r.query, r.args = sql, args
-	return r.Querier.Query(ctx, sql, args...)
+func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	r.query, r.args = data.SQL, data.Args
+	return ctx
 }
+func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // explain returns the plan for reading that many users' events.
-func explain(t *testing.T, db *pgxpool.Pool, users int) string {
+func explain(t *testing.T, db *postgres.DB, users int) string {
 	t.Helper()
 	asked := make([]feed.Followed, users)
 	for i := range asked {
 		asked[i] = feed.Followed{UserID: uuid.MustParse(fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1)), Secret: "s", Since: postgres.Never}
 	}
-	r := &recorder{Querier: db}
-	_, err := feed.Each(t.Context(), r, asked, time.Now(), func(feed.Event) error { return nil })
+	r := &recorder{}
+	recorded := pgtest.Pool(t, postgres.Options{URL: db.Config().ConnString(), MaxConns: 1, Tracer: r})
+	_, err := feed.Each(t.Context(), recorded, asked, time.Now(), func(feed.Event) error { return nil })
 	require.NoError(t, err)
 	rows, _ := db.Query(t.Context(), `EXPLAIN `+r.query, r.args...)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -21,12 +21,12 @@ const addSecret = `
 	ON CONFLICT (id) DO NOTHING`
 
 // AddSecret lets whoever holds the secret read the user's events. A secret that is there already stays one secret.
-func AddSecret(ctx context.Context, db postgres.Querier, user uuid.UUID, secret string) error {
-	_, err := db.Exec(ctx, addSecret, secretID(user, secret), user, secret)
+func AddSecret(ctx context.Context, db *postgres.DB, user uuid.UUID, secret string) error {
+	_, err := postgres.Exec(ctx, db, "add follow secret", addSecret, secretID(user, secret), user, secret)
 	if postgres.HasCode(err, postgres.ForeignKeyViolation) {
-		return errNoUser // deleted at this moment
+		return db.Missing(ctx, errNoUser) // deleted at this moment
 	}
-	return postgres.Wrap("add follow secret", err)
+	return err
 }
 
 // ownVersion is the version of UUIDs whose bits are their maker's own business (RFC 9562).
@@ -46,7 +46,7 @@ const removeSecret = `
 	DELETE FROM user_follow_secrets s USING owner WHERE s.user_id = owner.id AND s.value = $2`
 
 // RemoveSecret takes back every copy of the secret. One that is not there is no error.
-func RemoveSecret(ctx context.Context, db postgres.Querier, user uuid.UUID, secret string) error {
-	_, err := db.Exec(ctx, removeSecret, user, secret)
-	return postgres.Wrap("remove follow secret", err)
+func RemoveSecret(ctx context.Context, db *postgres.DB, user uuid.UUID, secret string) error {
+	_, err := postgres.Exec(ctx, db, "remove follow secret", removeSecret, user, secret)
+	return err
 }

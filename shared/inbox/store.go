@@ -31,22 +31,29 @@ const put = `
 	)
 	SELECT EXISTS (SELECT FROM receiver), EXISTS (SELECT FROM stored)`
 
+// outcome says whether the receiver is there, and whether there was room for the message.
+type outcome struct{ Known, Stored bool }
+
+var (
+	errNoUser = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
+	errFull   = &apierr.Error{Kind: apierr.Limited, Detail: "The user's inbox is full."}
+)
+
 // Put leaves a message for the user: [apierr.NotFound] when there is none, [apierr.Limited] when as many messages as
 // limit are waiting. Messages put at the same moment may exceed the limit by as many.
-func Put(ctx context.Context, db postgres.Querier, to uuid.UUID, chunks [][]byte, limit int) error {
+func Put(ctx context.Context, db *postgres.DB, to uuid.UUID, chunks [][]byte, limit int) error {
 	id, err := uuid.NewV7() // grows with time, which is the order of handing over
 	if err != nil {
 		return fmt.Errorf("put message: %w", err)
 	}
-	var known, stored bool
-	err = db.QueryRow(ctx, put, id, to, chunks, limit).Scan(&known, &stored)
+	done, err := postgres.One(ctx, db, "put message", pgx.RowToStructByPos[outcome], nil, put, id, to, chunks, limit)
 	switch {
-	case postgres.HasCode(err, postgres.ForeignKeyViolation), err == nil && !known:
-		return &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
-	case err == nil && !stored:
-		return &apierr.Error{Kind: apierr.Limited, Detail: "The user's inbox is full."}
+	case postgres.HasCode(err, postgres.ForeignKeyViolation), err == nil && !done.Known:
+		return db.Missing(ctx, errNoUser)
+	case err == nil && !done.Stored:
+		return errFull
 	default:
-		return postgres.Wrap("put message", err)
+		return err
 	}
 }
 
@@ -66,8 +73,6 @@ const take = `
 	SELECT id, encrypted_message FROM taken ORDER BY id`
 
 // Take hands over at most maxMessages of the user's messages and forgets them. Those that v2 stored come oldest first.
-func Take(ctx context.Context, db postgres.Querier, user uuid.UUID, maxMessages int) ([]Message, error) {
-	rows, _ := db.Query(ctx, take, user, maxMessages) // a failed Query is reported by the next line
-	messages, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Message])
-	return messages, postgres.Wrap("take messages", err)
+func Take(ctx context.Context, db *postgres.DB, user uuid.UUID, maxMessages int) ([]Message, error) {
+	return postgres.All(ctx, db, "take messages", pgx.RowToStructByPos[Message], take, user, maxMessages)
 }

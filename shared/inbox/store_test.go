@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-func newUser(t *testing.T, db postgres.Querier) uuid.UUID {
+func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	_, err := user.Create(t.Context(), db, id, auth.Credential{

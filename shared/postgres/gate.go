@@ -2,110 +2,98 @@ package postgres
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/liftlog/liftlog-api/shared/apierr"
 )
 
-// The tables that a function has to see before it believes that it is connected to LiftLog's database. v1's are
-// looked for because an empty or half-restored database would answer 404 for every user.
-var (
-	UserTables = []string{
-		"__EFMigrationsHistory", "users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items",
-		"v2_password_tags", "v2_feed_clocks",
-	}
-	RateLimitTables = []string{"__EFMigrationsHistory", "rate_limit_consumptions", "v2_purchase_verdicts", "v2_model_tokens"}
-)
-
-// MissingTablesError says that a database was reached and is not the one it has to be.
-type MissingTablesError struct{ Tables []string }
-
-func (e *MissingTablesError) Error() string {
-	return fmt.Sprintf("the database lacks the tables %s: is it LiftLog's, and has jobs/migrate run?", strings.Join(e.Tables, ", "))
-}
-
-const missingTables = `
-	SELECT name
-	FROM unnest($1::text[]) AS name
-	WHERE to_regclass(quote_ident(name)) IS NULL`
-
-// CheckTables returns a [MissingTablesError] unless the database has all the tables.
-func CheckTables(ctx context.Context, db Querier, tables []string) error {
-	rows, _ := db.Query(ctx, missingTables, tables) // a failed Query is reported by the next line
-	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return Wrap("look for tables", err)
-	}
-	if len(missing) > 0 {
-		return &MissingTablesError{missing}
-	}
-	return nil
-}
-
-// checkTimeout bounds one look at the tables, first connections included.
+// checkTimeout bounds one look at the databases, first connections included.
 const checkTimeout = 10 * time.Second
 
-// Gate keeps requests out until a check has succeeded once. It is safe for concurrent use.
+// Gate keeps requests out until every database of the process has turned out to be LiftLog's, while a right or a table is
+// missing, and for good once a database is another one than the process began with. It is safe for concurrent use. The zero
+// value guards no database.
 type Gate struct {
-	check   func(context.Context) error
 	open    atomic.Bool
 	mu      sync.Mutex
-	running chan struct{} // closed at the end of the check under way
+	checks  []func(context.Context) error // one for each database
+	running chan struct{}                 // closed at the end of the checks under way
+	err     error                         // why it is closed
+	wrong   *WrongDatabaseError
 	missing chan error
 }
 
-// NewGate makes a gate that opens when check succeeds.
-func NewGate(check func(context.Context) error) *Gate {
-	return &Gate{check: check, missing: make(chan error, 1)}
-}
+// NewGate makes a gate for the pools that are opened with it.
+func NewGate() *Gate { return &Gate{missing: make(chan error, 1)} }
 
-// Ready returns nil once the check has succeeded. Until then a caller waits, within its ctx, for the check under way,
-// which it starts if there is none, and gets an [apierr.Unavailable] error when that fails.
+// guard adds a check, before the gate is used.
+func (g *Gate) guard(check func(context.Context) error) { g.checks = append(g.checks, check) }
+
+// Ready returns nil while the gate is open. Else a caller waits, within its ctx, for the checks under way, which it starts
+// if there are none, and gets an [apierr.Unavailable] error when they fail.
 func (g *Gate) Ready(ctx context.Context) error {
 	if g.open.Load() {
 		return nil
 	}
 	g.mu.Lock()
-	if g.running == nil {
+	if g.wrong == nil && g.running == nil {
 		g.running = make(chan struct{})
 		go g.run(context.WithoutCancel(ctx), g.running)
 	}
-	running := g.running
+	running, wrong := g.running, g.wrong
 	g.mu.Unlock()
+	if wrong != nil {
+		return wrong.unavailable()
+	}
 	select {
 	case <-running:
 	case <-ctx.Done():
+		return apierr.Busy("The service is starting.", ctx.Err())
 	}
 	if g.open.Load() {
 		return nil
 	}
-	return apierr.Busy("The service is starting.", ctx.Err())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if apierr.IsBroken(g.err) {
+		return apierr.Broken("The service is not set up.", g.err)
+	}
+	return apierr.Busy("The service is starting.", g.err)
 }
 
-// Missing receives the error of a check that reached the database and found it to be another one. A program that sees
-// it has to end.
+// Missing receives a [WrongDatabaseError] when a database was reached and is not, or no longer, the right one. A program that
+// sees it has to end.
 func (g *Gate) Missing() <-chan error { return g.missing }
 
 func (g *Gate) run(ctx context.Context, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err := g.check(ctx)
-	g.open.Store(err == nil)
-	if _, missing := errors.AsType[*MissingTablesError](err); missing {
-		select {
-		case g.missing <- err:
-		default:
+	var err error
+	for _, check := range g.checks {
+		if err = check(ctx); err != nil {
+			break
 		}
 	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.err = err
+	g.open.Store(err == nil && g.wrong == nil)
 	g.running = nil
-	g.mu.Unlock()
 	close(done)
+}
+
+// doubt closes the gate until the checks have passed again.
+func (g *Gate) doubt() { g.open.Store(false) }
+
+// fail closes the gate for good.
+func (g *Gate) fail(err *WrongDatabaseError) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open.Store(false)
+	if g.wrong == nil {
+		g.wrong = err
+		g.missing <- err
+	}
 }

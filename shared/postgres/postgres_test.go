@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/postgres"
@@ -80,15 +79,15 @@ func TestInTx(t *testing.T) {
 		require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM numbers`).Scan(&n))
 		return n
 	}
-	require.NoError(t, postgres.InTx(t.Context(), db, insert))
+	require.NoError(t, postgres.InTx(t.Context(), db, "try", insert))
 	assert.Equal(t, 1, count())
 
 	failed := errors.New("failed")
-	require.ErrorIs(t, postgres.InTx(t.Context(), db, func(tx pgx.Tx) error { return errors.Join(insert(tx), failed) }), failed)
+	require.ErrorIs(t, postgres.InTx(t.Context(), db, "try", func(tx pgx.Tx) error { return errors.Join(insert(tx), failed) }), failed)
 	assert.Equal(t, 1, count())
 
 	assert.PanicsWithValue(t, "oh", func() {
-		_ = postgres.InTx(t.Context(), db, func(tx pgx.Tx) error {
+		_ = postgres.InTx(t.Context(), db, "try", func(tx pgx.Tx) error {
 			assert.NoError(t, insert(tx))
 			panic("oh")
 		})
@@ -96,7 +95,7 @@ func TestInTx(t *testing.T) {
 	assert.Equal(t, 1, count())
 
 	ctx, cancel := context.WithCancel(t.Context())
-	require.Error(t, postgres.InTx(ctx, db, func(tx pgx.Tx) error {
+	require.Error(t, postgres.InTx(ctx, db, "try", func(tx pgx.Tx) error {
 		assert.NoError(t, insert(tx))
 		cancel()
 		return nil
@@ -116,6 +115,12 @@ func TestWrapTellsWhatMayPass(t *testing.T) {
 		"shutting down":     {&pgconn.PgError{Code: "57P01"}, apierr.Unavailable},
 		"statement timed":   {&pgconn.PgError{Code: "57014"}, apierr.Unavailable},
 		"read only":         {&pgconn.PgError{Code: "25006"}, apierr.Unavailable},
+		"refused login":     {&pgconn.PgError{Code: "28P01"}, apierr.Unavailable},
+		"missing right":     {&pgconn.PgError{Code: "42501"}, apierr.Unavailable},
+		"missing table":     {&pgconn.PgError{Code: "42P01"}, apierr.Unavailable},
+		"cached plan":       {&pgconn.PgError{Code: "0A000"}, apierr.Unavailable},
+		"full disk":         {&pgconn.PgError{Code: "53100"}, apierr.Unavailable},
+		"broken":            {fmt.Errorf("receive message failed: %w", io.ErrUnexpectedEOF), apierr.Unavailable},
 		"syntax":            {&pgconn.PgError{Code: "42601"}, apierr.Internal},
 		"unique":            {&pgconn.PgError{Code: "23505"}, apierr.Internal},
 		"caller left":       {context.Canceled, apierr.Internal},
@@ -131,52 +136,6 @@ func TestWrapTellsWhatMayPass(t *testing.T) {
 		assert.ErrorContains(t, err, "try: ", name)
 	}
 	assert.NoError(t, postgres.Wrap("try", nil))
-}
-
-func TestCheckTables(t *testing.T) {
-	t.Parallel()
-	require.NoError(t, postgres.CheckTables(t.Context(), pgtest.New(t), append(postgres.UserTables, postgres.RateLimitTables...)))
-
-	empty := pgtest.Pool(t, postgres.Options{URL: pgtest.EmptyURL(t), MaxConns: 1})
-	err := postgres.CheckTables(t.Context(), empty, []string{"users", "shared_items"})
-	missing, ok := errors.AsType[*postgres.MissingTablesError](err)
-	require.True(t, ok, "%v", err)
-	assert.Equal(t, []string{"users", "shared_items"}, missing.Tables)
-}
-
-func TestGateOpensOnceAndForAll(t *testing.T) {
-	t.Parallel()
-	var checks atomic.Int32
-	fail := errors.New("away")
-	proceed := make(chan error)
-	gate := postgres.NewGate(func(context.Context) error {
-		checks.Add(1)
-		return <-proceed
-	})
-	var group errgroup.Group
-	for range 8 {
-		group.Go(func() error { return gate.Ready(t.Context()) })
-	}
-	require.Eventually(t, func() bool { return checks.Load() == 1 }, 5*time.Second, time.Millisecond)
-	proceed <- fail
-	assert.Equal(t, apierr.Unavailable, apierr.KindOf(group.Wait()))
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	assert.Equal(t, apierr.Unavailable, apierr.KindOf(gate.Ready(ctx)), "a caller does not wait longer than it wants")
-	group = errgroup.Group{}
-	group.Go(func() error { return gate.Ready(t.Context()) })
-	close(proceed)
-	require.NoError(t, group.Wait())
-	opened := checks.Load()
-	require.NoError(t, gate.Ready(t.Context()))
-	assert.Equal(t, opened, checks.Load(), "an open gate does not look again")
-}
-
-func TestGateReportsAnotherDatabase(t *testing.T) {
-	t.Parallel()
-	gate := postgres.NewGate(func(context.Context) error { return &postgres.MissingTablesError{Tables: []string{"users"}} })
-	assert.Equal(t, apierr.Unavailable, apierr.KindOf(gate.Ready(t.Context())))
-	assert.ErrorContains(t, <-gate.Missing(), "lacks the tables users")
-	assert.Error(t, gate.Ready(t.Context()), "reporting again does not block")
+	assert.True(t, apierr.IsBroken(postgres.Wrap("try", &pgconn.PgError{Code: "42501"})))
+	assert.False(t, apierr.IsBroken(postgres.Wrap("try", &pgconn.PgError{Code: "53100"})))
 }

@@ -91,7 +91,7 @@ type Verifier struct {
 }
 
 // New returns a Verifier that remembers in the rate limits' database. It connects to nothing before it has to.
-func New(c config.Purchases, db postgres.Querier, log *slog.Logger) *Verifier {
+func New(c config.Purchases, db *postgres.DB, log *slog.Logger) *Verifier {
 	backends := map[Store]backend{
 		Google: play.New(play.Options{Package: c.GooglePackage, Credentials: c.GoogleCredentials.Reveal(), BaseURL: c.GoogleBaseURL}),
 		Apple: apple.New(apple.Options{

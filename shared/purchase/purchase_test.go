@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -71,7 +70,7 @@ type instance struct {
 	at  time.Time
 }
 
-func start(db postgres.Querier, apple *fake) *instance {
+func start(db *postgres.DB, apple *fake) *instance {
 	log := &lines{}
 	i := &instance{log: log, at: time.Now()}
 	i.Verifier = newVerifier(config.NewSecret(webKey), map[Store]backend{Apple: apple}, table{db}, slog.New(slog.NewJSONHandler(log, nil)))
@@ -88,7 +87,7 @@ func warning(level, message, fault string) map[string]any {
 	return map[string]any{"level": level, "msg": message, "store": "Apple", "fault": fault}
 }
 
-func stored(t *testing.T, db *pgxpool.Pool) (count int) {
+func stored(t *testing.T, db *postgres.DB) (count int) {
 	t.Helper()
 	require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM v2_purchase_verdicts`).Scan(&count))
 	return count

@@ -2,7 +2,6 @@ package purchase
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,23 +19,29 @@ const forget = `DELETE FROM v2_purchase_verdicts WHERE digest = $1`
 const recall = `SELECT subject, verified_at FROM v2_purchase_verdicts WHERE digest = $1 AND verified_at > $2`
 
 // table is what all instances remember of tokens that a store has confirmed. It holds no token.
-type table struct{ db postgres.Querier }
+type table struct{ db *postgres.DB }
 
 func (t table) remember(ctx context.Context, key digest, subject string, now time.Time) error {
-	_, err := t.db.Exec(ctx, remember, key[:], subject, now)
-	return postgres.Wrap("store purchase verdict", err)
+	_, err := postgres.Exec(ctx, t.db, "store purchase verdict", remember, key[:], subject, now)
+	return err
 }
 
 func (t table) forget(ctx context.Context, key digest) error {
-	_, err := t.db.Exec(ctx, forget, key[:])
-	return postgres.Wrap("delete purchase verdict", err)
+	_, err := postgres.Exec(ctx, t.db, "delete purchase verdict", forget, key[:])
+	return err
+}
+
+// confirmed is a verdict that is remembered.
+type confirmed struct {
+	Subject string
+	At      time.Time
 }
 
 // recall finds the token's subject if it was confirmed after that time, and says when.
 func (t table) recall(ctx context.Context, key digest, after time.Time) (subject string, at time.Time, found bool, err error) {
-	err = t.db.QueryRow(ctx, recall, key[:], after).Scan(&subject, &at)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", at, false, nil
+	rows, err := postgres.All(ctx, t.db, "read purchase verdict", pgx.RowToStructByPos[confirmed], recall, key[:], after)
+	if err != nil || len(rows) == 0 { // which needs no second look: the store is asked
+		return "", at, false, err
 	}
-	return subject, at, err == nil, postgres.Wrap("read purchase verdict", err)
+	return rows[0].Subject, rows[0].At, true, nil
 }

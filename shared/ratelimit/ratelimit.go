@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
@@ -18,10 +19,10 @@ import (
 
 // Options say what is allowed.
 type Options struct {
-	DB           postgres.Querier // the rate limits' database
-	TokensPerDay int              // of the whole service on one day (UTC)
-	Closed       bool             // the planner is switched off
-	Unlimited    bool             // nothing is counted
+	DB           *postgres.DB // the rate limits' database
+	TokensPerDay int          // of the whole service on one day (UTC)
+	Closed       bool         // the planner is switched off
+	Unlimited    bool         // nothing is counted
 }
 
 // Limiter lets calls of the model pass or not. It is safe for concurrent use.
@@ -69,10 +70,10 @@ const (
 
 // taken is what the database says about one call.
 type taken struct {
-	at      pgtype.Timestamptz // when the call was counted; null: it was not
-	day     pgtype.Date        // on which day its tokens are
-	spent   bool               // the whole service has had its tokens of the day
-	retryAt pgtype.Timestamptz // when the next call of this key may pass; null: unknown
+	At      pgtype.Timestamptz // when the call was counted; null: it was not
+	Day     pgtype.Date        // on which day its tokens are
+	Spent   bool               // the whole service has had its tokens of the day
+	RetryAt pgtype.Timestamptz // when the next call of this key may pass; null: unknown
 }
 
 // Rows are locked in one order everywhere, a key's and then the day's, and a refusal locks none: it is decided by what the
@@ -123,22 +124,21 @@ func (l *Limiter) Take(ctx context.Context, key Key, limit int) (Settle, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
 	defer cancel()
-	var t taken
-	err := l.o.DB.QueryRow(ctx, take, string(key), limit, l.o.TokensPerDay, setAside).Scan(&t.at, &t.day, &t.spent, &t.retryAt)
+	t, err := postgres.One(ctx, l.o.DB, "count model call", pgx.RowToStructByPos[taken], nil, take, string(key), limit, l.o.TokensPerDay, setAside)
 	switch {
-	case t.spent || postgres.HasCode(err, postgres.DivisionByZero):
+	case t.Spent || postgres.HasCode(err, postgres.DivisionByZero):
 		return nil, &apierr.Error{
 			Kind: apierr.Unavailable, Detail: "The planner has answered as much as it can today.", RetryAt: time.Now().UTC().Truncate(day).Add(day),
 		}
 	case err != nil:
-		return nil, postgres.Wrap("count model call", err)
-	case t.at.Valid:
+		return nil, err
+	case t.At.Valid:
 		var once sync.Once
 		return func(ctx context.Context, use Use) { once.Do(func() { l.settle(ctx, key, t, use) }) }, nil
-	case !t.retryAt.Valid: // the calls that filled the limit have come since the statement began
-		t.retryAt.Time = time.Now().Add(day)
+	case !t.RetryAt.Valid: // the calls that filled the limit have come since the statement began
+		t.RetryAt.Time = time.Now().Add(day)
 	}
-	return nil, limited(t.retryAt.Time)
+	return nil, limited(t.RetryAt.Time)
 }
 
 func limited(retryAt time.Time) error {
@@ -163,9 +163,9 @@ func (l *Limiter) settle(ctx context.Context, key Key, t taken, use Use) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	statement, args := charge, []any{t.day, use.Tokens - setAside}
+	statement, args := charge, []any{t.Day, use.Tokens - setAside}
 	if !use.Answered {
-		statement, args = giveBack, append(args, string(key), t.at)
+		statement, args = giveBack, append(args, string(key), t.At)
 	}
-	_, _ = l.o.DB.Exec(ctx, statement, args...) // nobody is left to be told
+	_, _ = postgres.Exec(ctx, l.o.DB, "settle a model call", statement, args...) // nobody is left to be told
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -32,7 +31,7 @@ const setAside = 5000
 // neverAnswered is what becomes of a call that is given back.
 var neverAnswered = ratelimit.Use{}
 
-func setup(t *testing.T, o ratelimit.Options) (*ratelimit.Limiter, *pgxpool.Pool) {
+func setup(t *testing.T, o ratelimit.Options) (*ratelimit.Limiter, *postgres.DB) {
 	t.Helper()
 	db := pgtest.New(t)
 	o.DB = db
@@ -45,7 +44,7 @@ func setup(t *testing.T, o ratelimit.Options) (*ratelimit.Limiter, *pgxpool.Pool
 // instances are limiters of four processes on one database.
 type instances struct {
 	limiters [4]*ratelimit.Limiter
-	pools    [4]*pgxpool.Pool
+	pools    [4]*postgres.DB
 }
 
 // atOnce is how many calls are under way at once, so that none waits for a connection.
@@ -67,7 +66,7 @@ func (i instances) take(ctx context.Context, caller int, key ratelimit.Key, limi
 	return i.limiters[caller%len(i.limiters)].Take(ctx, key, limit)
 }
 
-func (i instances) db() *pgxpool.Pool { return i.pools[0] }
+func (i instances) db() *postgres.DB { return i.pools[0] }
 
 // requireNoDeadlock fails when the server had to end a statement because it and another waited for each other.
 func (i instances) requireNoDeadlock(t *testing.T) {
@@ -87,7 +86,7 @@ func (i instances) requireNoDeadlock(t *testing.T) {
 }
 
 // counted reads how many requests the key's row holds, and the tokens of all days.
-func counted(t *testing.T, db *pgxpool.Pool) (requests, tokens int) {
+func counted(t *testing.T, db *postgres.DB) (requests, tokens int) {
 	t.Helper()
 	require.NoError(t, db.QueryRow(t.Context(), `SELECT coalesce((SELECT cardinality(requests) FROM rate_limit_consumptions WHERE key = $1), 0),
 		coalesce((SELECT sum(tokens) FROM v2_model_tokens), 0)`, string(key)).Scan(&requests, &tokens))

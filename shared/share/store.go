@@ -3,7 +3,6 @@ package share
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +21,11 @@ type Item struct {
 	EncryptionIV     []byte
 }
 
+var (
+	errNoUser = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
+	errNoItem = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such shared item."}
+)
+
 const create = `
 	WITH touched AS (
 		UPDATE users SET last_accessed = now() WHERE id = $2 AND last_accessed < now() - interval '1 day'
@@ -34,17 +38,17 @@ const create = `
 const attempts = 3
 
 // Create stores the user's item until the expiry and returns the id for its link.
-func Create(ctx context.Context, db postgres.Querier, owner uuid.UUID, payload, iv []byte, expiry time.Time) (id string, err error) {
+func Create(ctx context.Context, db *postgres.DB, owner uuid.UUID, payload, iv []byte, expiry time.Time) (id string, err error) {
 	for range attempts {
 		id = user.NewLookup()
-		done, err := db.Exec(ctx, create, id, owner, postgres.ToTimestamp(expiry), payload, iv)
+		done, err := postgres.Exec(ctx, db, "create shared item", create, id, owner, postgres.ToTimestamp(expiry), payload, iv)
 		if postgres.HasCode(err, postgres.ForeignKeyViolation) { // deleted at this moment
-			return "", &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
+			return "", db.Missing(ctx, errNoUser)
 		}
 		if err != nil {
-			return "", postgres.Wrap("create shared item", err)
+			return "", err
 		}
-		if done.RowsAffected() == 1 {
+		if done == 1 {
 			return id, nil
 		}
 	}
@@ -58,11 +62,6 @@ const find = `
 
 // Find returns the item behind a link. One whose time is up is not found, though its row may still be there. The id
 // holds no NUL.
-func Find(ctx context.Context, db postgres.Querier, id string, now time.Time) (Item, error) {
-	rows, _ := db.Query(ctx, find, id, now) // a failed Query is reported by the next line
-	item, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Item])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Item{}, &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such shared item."}
-	}
-	return item, postgres.Wrap("find shared item", err)
+func Find(ctx context.Context, db *postgres.DB, id string, now time.Time) (Item, error) {
+	return postgres.One(ctx, db, "find shared item", pgx.RowToStructByPos[Item], errNoItem, find, id, now)
 }

@@ -5,8 +5,9 @@ package user
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -48,14 +49,14 @@ const create = `
 	SELECT id, $5, $6, $7 FROM created`
 
 // Create stores a new user with an empty profile and returns the lookup it was given.
-func Create(ctx context.Context, db postgres.Querier, id uuid.UUID, c auth.Credential) (lookup string, err error) {
+func Create(ctx context.Context, db *postgres.DB, id uuid.UUID, c auth.Credential) (lookup string, err error) {
 	for range lookupAttempts {
 		lookup = NewLookup()
-		done, err := db.Exec(ctx, create, id, lookup, c.HashedPassword, c.Salt, c.Tag.KeyVersion, c.Tag.HashDigest, c.Tag.Tag)
+		done, err := postgres.Exec(ctx, db, "create user", create, id, lookup, c.HashedPassword, c.Salt, c.Tag.KeyVersion, c.Tag.HashDigest, c.Tag.Tag)
 		if err != nil {
-			return "", postgres.Wrap("create user", err)
+			return "", err
 		}
-		if done.RowsAffected() == 1 {
+		if done == 1 {
 			return lookup, nil
 		}
 	}
@@ -95,27 +96,23 @@ const (
 )
 
 // Find returns the profile of the user with the id.
-func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (Profile, error) {
+func Find(ctx context.Context, db *postgres.DB, id uuid.UUID) (Profile, error) {
 	return findOne(ctx, db, findByID, id)
 }
 
 // FindByLookup returns the profile of the user with the lookup, which holds no NUL.
-func FindByLookup(ctx context.Context, db postgres.Querier, lookup string) (Profile, error) {
+func FindByLookup(ctx context.Context, db *postgres.DB, lookup string) (Profile, error) {
 	return findOne(ctx, db, findByLookup, lookup)
 }
 
-func findOne(ctx context.Context, db postgres.Querier, query string, key any) (Profile, error) {
-	rows, _ := db.Query(ctx, query, key) // a failed Query is reported by the next line
-	profile, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Profile])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Profile{}, errUnknown
-	}
-	return profile, postgres.Wrap("find user", err)
+func findOne(ctx context.Context, db *postgres.DB, query string, key any) (Profile, error) {
+	return postgres.One(ctx, db, "find user", pgx.RowToStructByPos[Profile], errUnknown, query, key)
 }
 
 // Each calls fn for the profile of every user among the ids, in no particular order, while they come in. Ids of nobody
-// are passed over. It holds one profile in memory at a time, and its connection until fn has seen the last one.
-func Each(ctx context.Context, db postgres.Querier, ids []uuid.UUID, fn func(Profile) error) error {
+// are passed over, once it is sure that the database is the right one. It holds one profile in memory at a time, and its connection until fn has seen the last one.
+func Each(ctx context.Context, db *postgres.DB, ids []uuid.UUID, fn func(Profile) error) error {
+	found := map[uuid.UUID]bool{}
 	rows, err := db.Query(ctx, findMany, ids)
 	if err != nil {
 		return postgres.Wrap("find users", err)
@@ -126,11 +123,18 @@ func Each(ctx context.Context, db postgres.Querier, ids []uuid.UUID, fn func(Pro
 		if err != nil {
 			return postgres.Wrap("find users", err)
 		}
+		found[profile.ID] = true
 		if err := fn(profile); err != nil {
 			return err
 		}
 	}
-	return postgres.Wrap("find users", rows.Err())
+	if err := rows.Err(); err != nil {
+		return postgres.Wrap("find users", err)
+	}
+	if slices.ContainsFunc(ids, func(id uuid.UUID) bool { return !found[id] }) {
+		return db.Missing(ctx, nil)
+	}
+	return nil
 }
 
 const replace = `
@@ -140,21 +144,21 @@ const replace = `
 	WHERE id = $1`
 
 // Replace writes the whole content of the user's profile: what is nil becomes null.
-func Replace(ctx context.Context, db postgres.Querier, id uuid.UUID, c Content) error {
-	done, err := db.Exec(ctx, replace, id, c.EncryptedCurrentPlan, c.EncryptedProfilePicture, c.EncryptedName, c.EncryptionIV, c.RSAPublicKey)
-	if err != nil {
-		return postgres.Wrap("replace user", err)
+func Replace(ctx context.Context, db *postgres.DB, id uuid.UUID, c Content) error {
+	done, err := postgres.Exec(ctx, db, "replace user", replace, id, c.EncryptedCurrentPlan, c.EncryptedProfilePicture, c.EncryptedName, c.EncryptionIV, c.RSAPublicKey)
+	if err == nil && done == 0 {
+		return db.Missing(ctx, errUnknown)
 	}
-	if done.RowsAffected() == 0 {
-		return errUnknown
-	}
-	return nil
+	return err
 }
+
+// deleteTimeout is what removing a user may take who has stored all that one may store.
+const deleteTimeout = 25 * time.Second
 
 const remove = `DELETE FROM users WHERE id = $1`
 
 // Delete removes the user and, by the tables' cascades, everything of theirs. One who is gone already is no error.
-func Delete(ctx context.Context, db postgres.Querier, id uuid.UUID) error {
-	_, err := db.Exec(ctx, remove, id)
-	return postgres.Wrap("delete user", err)
+func Delete(ctx context.Context, db *postgres.DB, id uuid.UUID) error {
+	_, err := postgres.Exec(ctx, db.Patient(deleteTimeout), "delete user", remove, id)
+	return err
 }

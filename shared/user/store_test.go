@@ -25,7 +25,7 @@ var credential = auth.Credential{
 	Tag: auth.Tag{KeyVersion: 1, HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
 }
 
-func create(t *testing.T, db postgres.Querier) user.Profile {
+func create(t *testing.T, db *postgres.DB) user.Profile {
 	t.Helper()
 	id := uuid.New()
 	lookup, err := user.Create(t.Context(), db, id, credential)

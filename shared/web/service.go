@@ -252,6 +252,8 @@ func logLevel(status int, err error) slog.Level {
 	switch {
 	case gone, errors.Is(err, context.Canceled):
 		return slog.LevelInfo
+	case apierr.IsBroken(err):
+		return slog.LevelError
 	case apierr.KindOf(err) == apierr.Unavailable, errors.Is(err, context.DeadlineExceeded), status > http.StatusInternalServerError:
 		return slog.LevelWarn
 	case status == http.StatusInternalServerError, err != nil && status == http.StatusOK:

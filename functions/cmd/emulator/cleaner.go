@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/liftlog/liftlog-api/shared/cleanup"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -18,7 +19,7 @@ const (
 
 // cleaner does what the clean-up job does in the cloud.
 type cleaner struct {
-	databases cleanup.Databases
+	databases postgres.Databases
 	log       *slog.Logger
 }
 

@@ -25,7 +25,6 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/hub"
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/functions/manifest"
-	"github.com/liftlog/liftlog-api/shared/cleanup"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
@@ -129,7 +128,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	chats := newHub(deps, chat.Chat, log)
 	var jobs []web.Mount
 	if local {
-		cleaner := cleaner{cleanup.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
+		cleaner := cleaner{postgres.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
 		jobs = append(jobs, cleaner.mount())
 		go cleaner.everyHour(ctx)
 	}
@@ -137,7 +136,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	printRoutes(output, routes, listener.Addr(), local)
 	handler := newHandler(&service, deps, chats, jobs...)
 	err = serve.Run(ctx, listener, serve.Options{Handler: handler, Log: log, Fatal: gate.Missing(), Drain: chats.Drain})
-	if _, missing := errors.AsType[*postgres.MissingTablesError](err); missing {
+	if wrong, ok := errors.AsType[*postgres.WrongDatabaseError](err); ok && len(wrong.Tables) > 0 {
 		return fmt.Errorf("%w; --migrate makes them", err)
 	}
 	return err

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -80,7 +79,7 @@ func (s *server) request(tb testing.TB, method, path string, body io.Reader) *ht
 }
 
 // newUsers stores users with a picture of that size.
-func newUsers(tb testing.TB, db *pgxpool.Pool, n, picture int) (ids []uuid.UUID) {
+func newUsers(tb testing.TB, db *postgres.DB, n, picture int) (ids []uuid.UUID) {
 	tb.Helper()
 	for range n {
 		id := uuid.New()
@@ -364,7 +363,7 @@ func TestAFailureHalfWayBreaksTheConnection(t *testing.T) {
 }
 
 // newFeed stores events for the user, and returns the request of a follower.
-func newFeed(tb testing.TB, db *pgxpool.Pool, events, payload int) (body string) {
+func newFeed(tb testing.TB, db *postgres.DB, events, payload int) (body string) {
 	tb.Helper()
 	owner := newUsers(tb, db, 1, 64)[0]
 	_, err := db.Exec(tb.Context(), fmt.Sprintf(`

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
@@ -24,8 +23,8 @@ type ObstaclesError struct{ Obstacles []string }
 func (e *ObstaclesError) Error() string { return strings.Join(e.Obstacles, "; ") }
 
 // Check compares both databases with what the migrations build on, and changes nothing.
-func Check(ctx context.Context, databases Databases) (report Report, err error) {
-	err = databases.each(func(s set, pool *pgxpool.Pool) error {
+func Check(ctx context.Context, databases postgres.Databases) (report Report, err error) {
+	err = each(databases, func(s set, pool *postgres.DB) error {
 		now, err := s.state(ctx, pool)
 		if err != nil {
 			return err
@@ -50,7 +49,7 @@ func exists(ctx context.Context, db postgres.Querier, table string) (there bool,
 }
 
 // obstacles finds what keeps the migrations from being applied, or the service from working on the result.
-func (s set) obstacles(ctx context.Context, pool *pgxpool.Pool, isPending bool) (obstacles []string, err error) {
+func (s set) obstacles(ctx context.Context, pool *postgres.DB, isPending bool) (obstacles []string, err error) {
 	made, err := exists(ctx, pool, s.root)
 	if err != nil {
 		return nil, err
@@ -88,8 +87,9 @@ const lackingRights = `
 var errRollback = errors.New("roll back")
 
 // compare makes v1's schema as it should be out of temporary tables, says how the database differs from it, and undoes it.
-func (s set) compare(ctx context.Context, pool *pgxpool.Pool) (differences []string, err error) {
-	err = postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
+func (s set) compare(ctx context.Context, pool *postgres.DB) (differences []string, err error) {
+	err = postgres.InTx(ctx, pool, "compare with v1's schema", func(tx pgx.Tx) error {
+		differences = nil
 		var schema string
 		if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
 			return postgres.Wrap("read schema", err)

@@ -13,7 +13,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -48,9 +47,6 @@ func (s set) other() set {
 	return userSet
 }
 
-// Databases are the pools on the users' and the rate limits' database, which may be the same one.
-type Databases struct{ User, RateLimit *pgxpool.Pool }
-
 // lockTimeout is how long a migration may queue for a lock, and others behind it. Indexes are made and dropped concurrently, whose
 // waits for older transactions block nobody: their files switch it off.
 const lockTimeout = 3 * time.Second
@@ -65,40 +61,18 @@ const lockAttempts = 5
 // MaxConns is how many connections to each database migrations use.
 const MaxConns = 2
 
-// options are those of a pool for migrations on the database at the URL: one that gives up on a lock rather than
-// let a live table's users queue behind it.
-func options(url, cloudSQLInstance string) postgres.Options {
-	return postgres.Options{
-		URL: url, CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: MaxConns,
-		LockTimeout: lockTimeout, StatementTimeout: MaxTime,
-	}
+// Open opens the pools of both databases. They give up on a lock rather than let a live table's users queue behind them.
+func Open(ctx context.Context, userURL, rateLimitURL, cloudSQLInstance string) (postgres.Databases, error) {
+	return postgres.OpenDatabases(ctx, userURL, rateLimitURL, postgres.Options{
+		CloudSQLInstance: cloudSQLInstance, Application: "migrate", MaxConns: MaxConns, LockTimeout: lockTimeout, StatementTimeout: MaxTime,
+	})
 }
 
-// Open opens the pools of both databases.
-func Open(ctx context.Context, userURL, rateLimitURL, cloudSQLInstance string) (Databases, error) {
-	user, err := postgres.Open(ctx, options(userURL, cloudSQLInstance))
-	if err != nil {
-		return Databases{}, err
-	}
-	rateLimit, err := postgres.Open(ctx, options(rateLimitURL, cloudSQLInstance))
-	if err != nil {
-		user.Close()
-		return Databases{}, err
-	}
-	return Databases{user, rateLimit}, nil
-}
-
-// Close closes the pools.
-func (d Databases) Close() {
-	d.User.Close()
-	d.RateLimit.Close()
-}
-
-func (d Databases) each(fn func(set, *pgxpool.Pool) error) error {
-	if err := fn(userSet, d.User); err != nil {
+func each(databases postgres.Databases, fn func(set, *postgres.DB) error) error {
+	if err := fn(userSet, databases.User); err != nil {
 		return fmt.Errorf("users' database: %w", err)
 	}
-	if err := fn(rateLimitSet, d.RateLimit); err != nil {
+	if err := fn(rateLimitSet, databases.RateLimit); err != nil {
 		return fmt.Errorf("rate limits' database: %w", err)
 	}
 	return nil
@@ -107,7 +81,7 @@ func (d Databases) each(fn func(set, *pgxpool.Pool) error) error {
 // Up applies what is pending, after it has made sure by [Check] that nothing stands in the way. Several may run at once:
 // they take turns by a lock of the database, and the later ones find nothing to do. What is left of an index when ctx or
 // [MaxTime] ends is made anew by the next run.
-func Up(ctx context.Context, databases Databases, log *slog.Logger) error {
+func Up(ctx context.Context, databases postgres.Databases, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, MaxTime)
 	defer cancel()
 	report, err := Check(ctx, databases)
@@ -117,11 +91,11 @@ func Up(ctx context.Context, databases Databases, log *slog.Logger) error {
 	if len(report.Obstacles) > 0 {
 		return &ObstaclesError{report.Obstacles}
 	}
-	return databases.each(func(s set, pool *pgxpool.Pool) error { return s.up(ctx, pool, log) })
+	return each(databases, func(s set, pool *postgres.DB) error { return s.up(ctx, pool, log) })
 }
 
-func (s set) up(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
-	db := stdlib.OpenDBFromPool(pool)
+func (s set) up(ctx context.Context, pool *postgres.DB, log *slog.Logger) error {
+	db := stdlib.OpenDBFromPool(pool.Pool)
 	defer func() { _ = db.Close() }()
 	provider, err := s.provider(db)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pressly/goose/v3"
 
 	"github.com/liftlog/liftlog-api/shared/postgres"
@@ -84,7 +83,7 @@ type state struct {
 	broken  []relation // should be there and are lost, or are invalid indexes, which writes maintain and no read uses
 }
 
-func (s set) state(ctx context.Context, pool *pgxpool.Pool) (now state, err error) {
+func (s set) state(ctx context.Context, pool *postgres.DB) (now state, err error) {
 	if now.sources, err = s.sources(); err != nil {
 		return now, err
 	}
@@ -142,7 +141,7 @@ func (n state) lost() (sentences []string) {
 }
 
 // forget takes the records of migrations back that have to be applied again.
-func (s set) forget(ctx context.Context, pool *pgxpool.Pool) error {
+func (s set) forget(ctx context.Context, pool *postgres.DB) error {
 	now, err := s.state(ctx, pool)
 	if again := now.again(); err == nil && len(again) > 0 {
 		_, err = pool.Exec(ctx, `DELETE FROM `+s.versionTable+` WHERE version_id = ANY ($1)`, again)

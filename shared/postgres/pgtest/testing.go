@@ -9,13 +9,13 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
@@ -154,13 +154,13 @@ func EmptyURL(tb testing.TB) string {
 }
 
 // New is a pool on a [URL], closed when the test ends.
-func New(tb testing.TB) *pgxpool.Pool {
+func New(tb testing.TB) *postgres.DB {
 	tb.Helper()
-	return Pool(tb, postgres.Options{URL: URL(tb), MaxConns: 8})
+	return Pool(tb, postgres.Options{URL: URL(tb), MaxConns: 8, Tables: slices.Concat(postgres.UserTables, postgres.RateLimitTables)})
 }
 
 // Pool opens a pool and closes it when the test ends.
-func Pool(tb testing.TB, options postgres.Options) *pgxpool.Pool {
+func Pool(tb testing.TB, options postgres.Options) *postgres.DB {
 	tb.Helper()
 	pool, err := postgres.Open(tb.Context(), options)
 	if err != nil {
