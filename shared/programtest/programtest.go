@@ -78,17 +78,12 @@ const endTime = 40 * time.Second
 // does. It fails the test when that takes so long that it will not happen.
 func (p *Program) WaitToEnd(tb testing.TB) error {
 	tb.Helper()
-	ended := make(chan error, 1)
-	go func() { ended <- p.Cmd.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(endTime):
+	late := time.AfterFunc(endTime, func() {
+		tb.Errorf("it has not ended after %v", endTime)
 		_ = p.Cmd.Process.Kill()
-		<-ended
-		tb.Fatalf("it has not ended after %v", endTime)
-		return nil
-	}
+	})
+	defer late.Stop()
+	return p.Cmd.Wait()
 }
 
 // Log keeps what is written to it. It is safe for concurrent use.

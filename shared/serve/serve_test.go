@@ -185,11 +185,14 @@ func TestWhoNeverFinishesAHeaderIsCutOff(t *testing.T) {
 
 func TestEveryRequestIsTheHandlers(t *testing.T) {
 	t.Parallel()
-	p := start(t, serve.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RequestURI) })})
+	p := start(t, serve.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, "*", r.RequestURI)
+		_, _ = io.WriteString(w, "mine")
+	})})
 	defer p.stop()
 	answer, err := io.ReadAll(p.send(t, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 	require.NoError(t, err)
-	assert.True(t, bytes.HasSuffix(answer, []byte("\r\n\r\n*")), "%s", answer)
+	assert.True(t, bytes.HasSuffix(answer, []byte("\r\n\r\nmine")), "%s", answer)
 	answer, err = io.ReadAll(p.send(t, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 200<<10)+"\r\n\r\n"))
 	if err == nil {
 		assert.True(t, bytes.HasPrefix(answer, []byte("HTTP/1.1 431 ")), "%s", answer)

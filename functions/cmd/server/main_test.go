@@ -220,7 +220,7 @@ func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 2, Application: "test"})
-	body := newFeed(t, db, 500, 64<<10)
+	body := newFeed(t, db, 500)
 	t.Run("a long answer", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, "GetEvents", url)
@@ -241,8 +241,9 @@ func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
 		_, err = tx.Exec(t.Context(), `LOCK TABLE users`)
 		require.NoError(t, err)
 		answered := make(chan *http.Response, 1)
+		create := s.request(t, "POST", "/v2/user/create", strings.NewReader("{}"))
 		go func() {
-			response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/user/create", strings.NewReader("{}")))
+			response, err := http.DefaultClient.Do(create)
 			if assert.NoError(t, err) {
 				_ = response.Body.Close()
 			}
@@ -256,7 +257,7 @@ func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
 		}, time.Minute, 5*time.Millisecond)
 		require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 		require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
-		response := <-answered //nolint:bodyclose // it is
+		response := <-answered
 		require.NotNil(t, response)
 		assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 		assert.NotEmpty(t, response.Header.Get("Retry-After"))
@@ -324,7 +325,7 @@ func TestSlowSenders(t *testing.T) {
 func TestAReaderWhoLeavesIsNoFault(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	body := newFeed(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}), 500, 64<<10)
+	body := newFeed(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}), 500)
 	s := start(t, "GetEvents", url)
 	for _, linger := range []int{0, -1} { // a reset, and an end
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Address)
@@ -362,15 +363,18 @@ func TestAFailureHalfWayBreaksTheConnection(t *testing.T) {
 	assert.Equal(t, http.StatusOK, s.status(t, "POST", "/v2/users", idsBody(ids[:1])), "it works on")
 }
 
-// newFeed stores events for the user, and returns the request of a follower.
-func newFeed(tb testing.TB, db *postgres.DB, events, payload int) (body string) {
+// eventSize is that of each event of a feed, in bytes.
+const eventSize = 64 << 10
+
+// newFeed stores events of a user, and returns the request of a follower.
+func newFeed(tb testing.TB, db *postgres.DB, events int) (body string) {
 	tb.Helper()
 	owner := newUsers(tb, db, 1, 64)[0]
 	_, err := db.Exec(tb.Context(), fmt.Sprintf(`
 		INSERT INTO user_follow_secrets SELECT gen_random_uuid(), id, 's' FROM users;
 		INSERT INTO user_events (id, user_id, "timestamp", last_accessed, expiry, encrypted_event)
 			SELECT gen_random_uuid(), u.id, now(), now(), 'infinity', (SELECT string_agg(sha512((n * m)::text::bytea), '') FROM generate_series(1, %d) m)
-			FROM users u, generate_series(1, %d) n`, payload/64, events))
+			FROM users u, generate_series(1, %d) n`, eventSize/64, events))
 	require.NoError(tb, err)
 	return fmt.Sprintf(`{"users":[{"userId":%q,"followSecret":"s","since":"2000-01-01"}]}`, owner)
 }
@@ -380,7 +384,7 @@ func TestALongFeedIsAnsweredInLittleMemoryAndSlowReadersLeaveAConnection(t *test
 	url := pgtest.URL(t)
 	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
 	const events = 600
-	body := newFeed(t, db, events, 64<<10)
+	body := newFeed(t, db, events)
 	s := start(t, "GetEvents", url)
 	idle := s.resident(t, "VmRSS")
 	// As many readers as the pool has connections, who read no more than the beginning for now.
@@ -415,7 +419,7 @@ func TestAReaderWhoTakesNothingIsCutOff(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
-	body := newFeed(t, db, 500, 64<<10)
+	body := newFeed(t, db, 500)
 	s := start(t, "GetEvents", url)
 	response, err := http.DefaultClient.Do(s.request(t, "POST", "/v2/events", strings.NewReader(body)))
 	require.NoError(t, err)
@@ -434,7 +438,7 @@ func TestAFeedThatFailsHalfWayBreaksTheConnection(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
-	body := newFeed(t, db, 500, 64<<10)
+	body := newFeed(t, db, 500)
 	s := start(t, "GetEvents", url)
 	for _, encoding := range []string{"identity", "gzip"} {
 		r := s.request(t, "POST", "/v2/events", strings.NewReader(body))
