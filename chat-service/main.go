@@ -1,4 +1,4 @@
-// Command chat-service serves the chat with the planner: the SignalR hub at /ai-chat.
+// Command chat-service serves the chat with the planner: SignalR hubs for the apps of two generations.
 package main
 
 import (
@@ -68,6 +68,10 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	if warning := c.Model.Warning(time.Now()); warning != "" {
 		log.WarnContext(ctx, warning)
 	}
+	endpoints, err := hub.Endpoints(planner.New(openai.New(c.Model)), c.Chat.PlanSchema)
+	if err != nil {
+		return err
+	}
 	gate := postgres.NewGate()
 	db, err := postgres.Open(ctx, postgres.Options{
 		URL: c.RateLimit.URL.Reveal(), CloudSQLInstance: c.RateLimit.CloudSQLInstance,
@@ -82,12 +86,12 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 		DB: db, TokensPerDay: c.Limits.TokensPerDay, Closed: !c.Model.PlannerEnabled, Unlimited: c.Service.TestMode,
 	})
 	h := hub.New(hub.Options{
-		Authorize:       hub.Buyers(purchase.New(c.Purchases, db, log)),
-		Take:            hub.Limited(limiter, c.Limits),
-		NewConversation: hub.Conversations(planner.New(openai.New(c.Model))),
-		Keys:            c.Chat.TokenKeys,
-		MaxConnections:  c.Chat.MaxConnections,
-		Log:             log,
+		Authorize:      hub.Buyers(purchase.New(c.Purchases, db, log)),
+		Take:           hub.Limited(limiter, c.Limits),
+		Endpoints:      endpoints,
+		Keys:           c.Chat.TokenKeys,
+		MaxConnections: c.Chat.MaxConnections,
+		Log:            log,
 	})
 	ready := func(ctx context.Context) error { return errors.Join(h.Ready(), gate.Ready(ctx)) }
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: ready}
@@ -101,7 +105,7 @@ func parseFlags(args []string, output io.Writer) error {
 	flags := flag.NewFlagSet("chat-service", flag.ContinueOnError)
 	flags.SetOutput(output)
 	flags.Usage = func() {
-		_, _ = fmt.Fprintf(output, "Serves the chat with the planner, the SignalR hub at %s.\n\nEnvironment:\n%s", hub.Path, config.Usage(&settings{}))
+		_, _ = fmt.Fprintf(output, "Serves the chat with the planner, SignalR hubs at /ai-chat and /ai-chat-v2.\n\nEnvironment:\n%s", config.Usage(&settings{}))
 	}
 	return flags.Parse(args)
 }

@@ -1,18 +1,26 @@
-// Drives the chat at CHAT_URL with the client that the apps use, as they use it. CHAT_KEY is the web app's key, and the
-// model behind the chat the stand-in of package plannertest, whose answers are steered by words.
+// Drives both hubs below CHAT_URL with the client that the apps use, as they use it. CHAT_KEY is the web app's key, CHAT_BUYER the
+// token of somebody who has bought the app, and the model behind the chat the stand-in of package plannertest, whose answers are
+// steered by words.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as signalr10 from 'signalr';
 import * as signalr9 from 'signalr9';
 
-const url = process.env.CHAT_URL;
+const base = process.env.CHAT_URL;
 const key = process.env.CHAT_KEY;
-assert.ok(url && key, 'CHAT_URL and CHAT_KEY have to be set');
+const buyer = process.env.CHAT_BUYER;
+assert.ok(base && key && buyer, 'CHAT_URL, CHAT_KEY and CHAT_BUYER have to be set');
+
+// The arguments of the methods that have the model asked, at each hub.
+const hubs = {
+  '/ai-chat': { introduction: ['en-AU'], said: (text) => [text] },
+  '/ai-chat-v2': { introduction: ['en-AU', 3, 'kg'], said: (text) => [text, 3] },
+};
 
 // open connects and collects what is received.
-async function open({ client = signalr10, token = `Web ${key}`, options = {} } = {}) {
+async function open({ client = signalr10, path = '/ai-chat', token = `Web ${key}`, options = {} } = {}) {
   const connection = new client.HubConnectionBuilder()
-    .withUrl(url, { accessTokenFactory: () => token, ...options })
+    .withUrl(base + path, { accessTokenFactory: () => token, ...options })
     .configureLogging(client.LogLevel.None)
     .build();
   const received = [];
@@ -40,18 +48,81 @@ function assertGrows(received) {
 }
 
 for (const [version, client] of Object.entries({ 10: signalr10, 9: signalr9 })) {
-  test(`a conversation with client ${version}`, { timeout: 30_000 }, async () => {
-    assert.equal(client.VERSION.split('.')[0], version);
-    const { connection, received } = await open({ client });
-    await connection.invoke('Introduce', 'en-AU');
-    assertGrows(received);
-    received.length = 0;
-    await connection.invoke('SendMessage', 'hello');
-    assertGrows(received);
-    assert.equal(last(received).message, answer('hello'));
+  for (const [path, { introduction, said }] of Object.entries(hubs)) {
+    test(`a conversation with client ${version} at ${path}`, { timeout: 30_000 }, async () => {
+      assert.equal(client.VERSION.split('.')[0], version);
+      const { connection, received } = await open({ client, path });
+      await connection.invoke('Introduce', ...introduction);
+      assertGrows(received);
+      received.length = 0;
+      await connection.invoke('SendMessage', ...said('hello'));
+      assertGrows(received);
+      assert.equal(last(received).message, answer('hello'));
+      received.length = 0;
+      const broken = connection.invoke('SendMessage', ...said('a slow answer'));
+      await until(() => received.length > 1);
+      const restarted = connection.send('RestartChat');
+      received.length = 0;
+      await connection.invoke('Introduce', ...introduction);
+      assertGrows(received);
+      await Promise.all([broken, restarted]);
+      await connection.stop();
+    });
+  }
+}
+
+for (const path of ['/v2/ai-chat', '/AI-Chat/', '/v2/ai-chat-v2', '/V2/ai-chat-V2/']) {
+  test(`a connection to ${path}`, { timeout: 30_000 }, async () => {
+    const { connection } = await open({ path });
+    await connection.invoke('StopInProgress');
     await connection.stop();
   });
 }
+
+for (const [path, { said }] of Object.entries(hubs)) {
+  test(`a conversation goes on after a lost connection to ${path}`, { timeout: 30_000 }, async () => {
+    const token = `${buyer}-${path.slice(1)}`;
+    const first = await open({ path, token });
+    await first.connection.invoke('SendMessage', ...said('hello'));
+    const ended = new Promise((done) => first.connection.onclose(done));
+    first.connection.connection.transport._webSocket.terminate();
+    await ended;
+    const second = await open({ path, token });
+    await second.connection.invoke('SendMessage', ...said('recall'));
+    assert.equal(last(second.received).message, answer('recall'));
+    await second.connection.stop();
+  });
+}
+
+test('a plan of today grows, and is what the model wrote', { timeout: 30_000 }, async () => {
+  const { connection, received } = await open({ path: '/ai-chat-v2' });
+  await connection.invoke('SendMessage', 'preface plan', 3);
+  assert.ok(received.length > 2);
+  const plans = received.filter(({ type }) => type === 'chatPlan');
+  assert.equal(received[0].type, 'messageResponse');
+  assert.ok(plans.length > 1);
+  for (const plan of plans) {
+    assert.deepEqual(Object.keys(plan), ['type', 'name', 'description', 'blueprint', 'version']);
+  }
+  const plan = last(received);
+  assert.equal(plan.version, 3);
+  assert.equal(plan.blueprint.sessions.length, 2);
+  assert.equal(plan.blueprint.sessions[0].exercises[0].type, 'WeightedExerciseBlueprint');
+  await connection.stop();
+});
+
+test('an older app is told to be updated', { timeout: 30_000 }, async () => {
+  const { connection, received } = await open({ path: '/ai-chat-v2' });
+  await connection.invoke('Introduce', 'en-AU', 2, 'kg');
+  await connection.invoke('SendMessage', 'hello', -1);
+  assert.deepEqual(received, Array(2).fill({ type: 'updateRequired', requiredVersion: 3 }));
+  for (const version of ['3', 3.5, null, 99999999999, [3], true]) {
+    await assert.rejects(connection.invoke('SendMessage', 'hello', version), /Failed to invoke 'SendMessage' due to an error on the server\./);
+  }
+  await connection.invoke('SendMessage', 'hello', 4);
+  assert.equal(last(received).message, answer('hello'));
+  await connection.stop();
+});
 
 test('a plan grows', { timeout: 30_000 }, async () => {
   const { connection, received } = await open();
@@ -147,7 +218,7 @@ test('wrong calls leave the connection as it was', { timeout: 30_000 }, async ()
 
 test('wrong tokens are refused', { timeout: 30_000 }, async () => {
   for (const token of ['Web wrong', 'Nowhere x', 'x', '']) {
-    await assert.rejects(open({ token }), /Status code '401'|401/, token);
+    await assert.rejects(open({ token }), /negotiation with the server: Error: Unauthorized: Status code '401'$/, token);
   }
 });
 

@@ -2,12 +2,15 @@ package hub
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/chat-service/session"
 )
 
 func TestNothingIsRememberedForLongerThanItIsOfUse(t *testing.T) {
@@ -43,4 +46,33 @@ func TestNothingIsRememberedForLongerThanItIsOfUse(t *testing.T) {
 		_, err = h.reserve(Caller{ID: "somebody"}, "", time.Time{})
 		require.Error(t, err)
 	})
+}
+
+// said is a conversation of a size.
+type said struct {
+	session.Conversation[any]
+	bytes int
+}
+
+func (s said) Size() int { return s.bytes }
+
+func TestWhatIsKeptOfLostConnectionsIsBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var k kept
+	for i := range maxKept + 10 {
+		k.put(owner{strconv.Itoa(i), "/ai-chat"}, said{bytes: 1}, now)
+	}
+	assert.Len(t, k.all, maxKept)
+	assert.Equal(t, maxKept, k.size)
+	assert.Nil(t, k.take(owner{"9", "/ai-chat"}, now), "the oldest go")
+	assert.NotNil(t, k.take(owner{"10", "/ai-chat"}, now))
+	assert.Nil(t, k.take(owner{"10", "/ai-chat"}, now), "it is handed over")
+	k.put(owner{"11", "/ai-chat"}, said{bytes: 5}, now.Add(time.Minute))
+	assert.Equal(t, maxKept-1+4, k.size, "one for each owner")
+	k.put(owner{"large", "/ai-chat"}, said{bytes: maxKeptBytes}, now.Add(time.Minute))
+	assert.Len(t, k.all, 1)
+	assert.Equal(t, 1, k.left(now.Add(keepFor)))
+	assert.Zero(t, k.left(now.Add(keepFor+time.Minute)))
+	assert.Zero(t, k.size)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -95,37 +96,103 @@ func TestAThirdCallIsRefusedWhileOneRunsAndOneWaits(t *testing.T) {
 		assert.Equal(t, []string{failed("2", "Introduce"), message("a")}, c.takeSoon())
 		c.send(t, invoke("3", "StopInProgress"))
 		assert.Equal(t, []string{done("3"), done("0"), message("en-AU")}, c.takeSoon())
-		assert.Equal(t, []string{"new conversation", "send a", "introduce en-AU"}, model.said)
+		c.send(t, invoke("4", "StopInProgress"))
+		assert.Equal(t, []string{done("4"), done("1"), message("b")}, c.takeSoon(), "without an id it cannot be refused, and waits")
+		assert.Equal(t, []string{"new conversation", "send a", "introduce en-AU", "send b"}, model.heard())
 	})
 }
 
-func TestRestartChatActsAtOnceAndBeforeTheNextCall(t *testing.T) {
+func TestCallsWithoutAnIDWaitInNumbersThatAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, func(ctx context.Context, said string, yield func(planner.Step) error) error {
+			time.Sleep(time.Second)
+			return echo(ctx, said, yield)
+		})
+		c := b.open(t, webKey)
+		var calls strings.Builder
+		for i := range 10 {
+			calls.WriteString(invoke("", "SendMessage", fmt.Sprint(i))) //nolint:perfsprint // a test
+		}
+		sent := make(chan error)
+		go func() {
+			sent <- c.socket.WriteMessage(websocket.TextMessage, []byte(calls.String()+invoke("stop", "StopInProgress")))
+		}()
+		time.Sleep(4500 * time.Millisecond)
+		assert.Equal(t, []string{message("0"), message("1"), message("2"), message("3")}, c.take(), "the reader waits, as v1's does")
+		time.Sleep(time.Second)
+		assert.Equal(t, []string{message("4"), done("stop")}, c.take())
+		require.NoError(t, <-sent)
+		time.Sleep(6 * time.Second)
+		assert.Equal(t, []string{message("6"), message("7"), message("8"), message("9")}, c.take())
+		go func() { sent <- c.socket.WriteMessage(websocket.TextMessage, []byte(calls.String())) }()
+		time.Sleep(10 * time.Millisecond)
+		_ = c.socket.Close()
+		_ = <-sent
+		time.Sleep(2 * time.Minute)
+		assert.Zero(t, b.hub.Connections(), "and no longer than the client is there")
+	})
+}
+
+func TestRestartChatBreaksTheAnswerOffAndItsCompletionWaitsForTheNextOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, model := newBench(t, begin)
 		c := b.open(t, webKey)
 		c.send(t, invoke("0", "SendMessage", "a")+invoke("1", "SendMessage", "waits"))
 		assert.Equal(t, []string{message("a")}, c.take())
-		c.send(t, invoke("", "RestartChat")+invoke("2", "Introduce", "en-AU"))
-		assert.Equal(t, []string{done("1")}, c.take(), "a message to the old conversation does not enter the new one")
-		c.send(t, invoke("3", "StopInProgress"))
-		assert.Equal(t, []string{done("3"), done("0"), message("en-AU")}, c.takeSoon())
-		assert.Equal(t, []string{"new conversation", "send a", "new conversation", "introduce en-AU"}, model.said)
+		c.send(t, invoke("2", "RestartChat")+invoke("3", "Introduce", "en-AU"))
+		assert.Equal(t, []string{done("2"), message("en-AU")}, c.takeSoon())
+		c.send(t, invoke("4", "StopInProgress"))
+		assert.Equal(t, []string{done("4"), done("3"), done("0"), done("1")}, c.takeSoon(), "the app drops what comes after the completion")
+		assert.Equal(t, []string{"new conversation", "send a", "new conversation", "introduce en-AU"}, model.heard())
+		outcomes := []any{}
+		for _, line := range b.log.lines(t, "answer") {
+			outcomes = append(outcomes, line["outcome"])
+		}
+		assert.Equal(t, []any{"restarted", "stopped"}, outcomes)
+
+		c.send(t, invoke("5", "SendMessage", "b"))
+		assert.Equal(t, []string{message("b")}, c.takeSoon())
+		c.send(t, invoke("", "RestartChat")+invoke("", "RestartChat")+invoke("6", "Introduce", "en-AU"))
+		time.Sleep(1900 * time.Millisecond)
+		assert.Equal(t, []string{message("en-AU")}, c.take()[1:], "what a second restart finds broken off waits no longer")
 	})
 }
 
-func TestACallThatHasNotReachedTheModelAtRestartChatStaysInTheOldConversation(t *testing.T) {
+func TestTheCompletionOfABrokenAnswerWaitsTwoSecondsAtMost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		conversations := 0
-		b, _ := newBench(t, nil, func(o *hub.Options) {
-			o.NewConversation = func() session.Conversation {
-				conversations++
-				name := fmt.Sprintf("in %d: ", conversations)
-				return &script{answer: func(_ context.Context, said string, yield func(planner.Step) error) error {
-					return yield(planner.Step{Message: name + said})
-				}}
-			}
+		b, _ := newBench(t, begin)
+		c := b.open(t, webKey)
+		for _, next := range []string{"", invoke("1", "Introduce", "en-AU")} {
+			c.send(t, invoke("0", "SendMessage", "a"))
+			assert.Equal(t, []string{message("a")}, c.takeSoon())
+			c.send(t, invoke("", "RestartChat")+next)
+			time.Sleep(1900 * time.Millisecond)
+			assert.NotContains(t, c.take(), done("0"))
+			time.Sleep(200 * time.Millisecond)
+			assert.Equal(t, []string{done("0")}, c.take())
+		}
+	})
+}
+
+// conversations makes a new script for each conversation of /ai-chat, and gathers them.
+func conversations(all *[]*script[planner.Step], answer func(context.Context, string, func(planner.Step) error) error) func(*hub.Options) {
+	return func(o *hub.Options) {
+		o.Endpoints[0].Protocol = session.AIChat(func() session.Conversation[planner.Step] {
+			s := &script[planner.Step]{answer: answer}
+			*all = append(*all, s)
+			return s
+		})
+	}
+}
+
+func TestACallThatHasNotReachedTheModelAtRestartChatDoesNotEnterTheNewConversation(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var all []*script[planner.Step]
+		b, _ := newBench(t, echo, conversations(&all, echo), func(o *hub.Options) {
 			o.Take = func(context.Context, hub.Caller) (ratelimit.Settle, error) {
 				time.Sleep(time.Second)
 				return func(context.Context, ratelimit.Use) {}, nil
@@ -133,8 +200,12 @@ func TestACallThatHasNotReachedTheModelAtRestartChatStaysInTheOldConversation(t 
 		})
 		c := b.open(t, webKey)
 		c.send(t, invoke("0", "SendMessage", "a")+invoke("1", "RestartChat")+invoke("2", "SendMessage", "b"))
-		time.Sleep(3 * time.Second)
-		assert.Equal(t, []string{done("1"), message("in 1: a"), done("0"), message("in 2: b"), done("2")}, c.take())
+		time.Sleep(1500 * time.Millisecond)
+		assert.Equal(t, []string{done("1"), message("b"), done("2"), done("0")}, c.take())
+		c.send(t, invoke("3", "SendMessage", "c"))
+		time.Sleep(1500 * time.Millisecond)
+		assert.Equal(t, []string{message("c"), done("3")}, c.take())
+		assert.Equal(t, []string{"send b", "send c"}, all[len(all)-1].heard())
 	})
 }
 
@@ -158,6 +229,32 @@ func TestAnswersAreSentAtMostTwentyTimesASecondAndTheLastStepAlways(t *testing.T
 		assert.Contains(t, c.take(), message("pause"), "a step is not held back longer than the interval")
 		time.Sleep(11 * time.Second)
 		assert.Equal(t, []string{message("end"), done("0")}, c.take())
+	})
+}
+
+func TestALongAnswerCosts64KiBASecondAndAShortOneIsQuick(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newBench(t, func(_ context.Context, said string, yield func(planner.Step) error) error {
+			size, err := strconv.Atoi(said)
+			if err != nil {
+				return err
+			}
+			text := strings.Repeat("x", size)
+			for range 1000 {
+				_ = yield(planner.Step{Message: text})
+				time.Sleep(10 * time.Millisecond)
+			}
+			return nil
+		})
+		for size, want := range map[int]int{100: 200, 3000: 200, 32 << 10: 21, 128 << 10: 6} {
+			c := b.open(t, phone)
+			c.send(t, invoke("0", "SendMessage", fmt.Sprint(size))) //nolint:perfsprint // a test
+			time.Sleep(11 * time.Second)
+			steps := c.take()
+			assert.InDelta(t, want, len(steps)-1, 2, "steps of %d bytes in ten seconds, the last one included", size)
+			assert.Equal(t, done("0"), steps[len(steps)-1])
+		}
 	})
 }
 
@@ -242,7 +339,7 @@ func TestAClientWhoLeavesEndsTheRequestToTheModel(t *testing.T) {
 				leave(t, c)
 				synctest.Wait()
 				assert.True(t, ended)
-				assert.Equal(t, []string{"new conversation", "send a"}, model.said)
+				assert.Equal(t, []string{"new conversation", "send a"}, model.heard())
 				assert.Zero(t, b.hub.Connections())
 			})
 		})
@@ -352,7 +449,7 @@ func TestASlowClientIsDroppedAndHindersNobody(t *testing.T) {
 		conn, err := b.dial(t.Context(), "", "")
 		require.NoError(t, err)
 		dialer := websocket.Dialer{NetDialContext: func(context.Context, string, string) (c net.Conn, err error) { return conn, nil }}
-		slow, _, err := dialer.DialContext(t.Context(), "ws://hub"+hub.Path, http.Header{"Authorization": {webKey}}) //nolint:bodyclose // it is a websocket's
+		slow, _, err := dialer.DialContext(t.Context(), "ws://hub"+path, http.Header{"Authorization": {webKey}}) //nolint:bodyclose // it is a websocket's
 		require.NoError(t, err)
 		defer func() { _ = slow.Close() }()
 		require.NoError(t, slow.WriteMessage(websocket.TextMessage, []byte(handshake)))
@@ -372,7 +469,7 @@ func TestAClientWhoTakesNoAnswersIsNotReadForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newBench(t, echo)
 		dialer := websocket.Dialer{NetDialContext: b.dial}
-		c, _, err := dialer.DialContext(t.Context(), "ws://hub"+hub.Path, http.Header{"Authorization": {webKey}}) //nolint:bodyclose // it is a websocket's
+		c, _, err := dialer.DialContext(t.Context(), "ws://hub"+path, http.Header{"Authorization": {webKey}}) //nolint:bodyclose // it is a websocket's
 		require.NoError(t, err)
 		defer func() { _ = c.Close() }()
 		sent := 0
@@ -447,6 +544,7 @@ func TestAConnectionEndsInAQuietMomentWithinTheHour(t *testing.T) {
 		assert.Equal(t, []string{leaving, "close 1000"}, ends[len(ends)-2:])
 		time.Sleep(time.Duration(58-age)*time.Minute + 10*time.Second)
 		ends = busy.take()
+		assert.Contains(t, ends[len(ends)-3], "this answer was cut off")
 		assert.Equal(t, []string{leaving, "close 1000"}, ends[len(ends)-2:])
 		assert.Zero(t, b.hub.Connections())
 	})
@@ -477,14 +575,17 @@ func TestDrainEndsQuietConnectionsAtOnceAndWaitsForAnswers(t *testing.T) {
 			drained = time.Since(start)
 		}()
 		assert.Equal(t, []string{leaving, "close 1000"}, quiet.take())
-		refused := b.request(t, "POST", hub.Path+"/negotiate?negotiateVersion=1", webKey, nil, "")
+		refused := b.request(t, "POST", path+"/negotiate?negotiateVersion=1", webKey, nil, "")
 		assert.Equal(t, http.StatusServiceUnavailable, refused.status)
 		assert.NotEmpty(t, refused.header.Get("Retry-After"))
 		_, status, _ = b.connect(t, "", http.Header{"Authorization": {webKey}})
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		time.Sleep(8 * time.Second)
 		assert.Equal(t, []string{message("short"), done("0"), leaving, "close 1000"}, short.take())
-		assert.Equal(t, []string{leaving, "close 1000"}, long.take())
+		assert.Equal(t, []string{
+			message("The service is being restarted, and this answer was cut off. Please send your message again."), failed("0", "SendMessage"),
+			leaving, "close 1000",
+		}, long.take())
 		assert.LessOrEqual(t, drained, 7*time.Second)
 		assert.NotZero(t, drained)
 	})
@@ -501,13 +602,13 @@ func TestConnectionsAreBoundedInAllAndForEachBuyer(t *testing.T) {
 		token := http.Header{"Authorization": {phone}}
 		_, status, body := b.connect(t, "", token)
 		assert.Equal(t, http.StatusTooManyRequests, status, body)
-		assert.Equal(t, http.StatusTooManyRequests, b.request(t, "POST", hub.Path+"/negotiate", phone, nil, "").status)
+		assert.Equal(t, http.StatusTooManyRequests, b.request(t, "POST", path+"/negotiate", phone, nil, "").status)
 		_ = b.open(t, webKey)
 		_ = b.open(t, webKey)
 		_, status, body = b.connect(t, "", http.Header{"Authorization": {webKey}})
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		assert.JSONEq(t, `{"title":"Service Unavailable","status":503,"detail":"The chat is full."}`, body)
-		full := b.request(t, "POST", hub.Path+"/negotiate", webKey, nil, "")
+		full := b.request(t, "POST", path+"/negotiate", webKey, nil, "")
 		assert.Equal(t, http.StatusServiceUnavailable, full.status)
 		assert.NotEmpty(t, full.header.Get("Retry-After"))
 		_ = clients[0].socket.Close()
@@ -572,18 +673,19 @@ func TestPathsAreMatchedAsASPNETCoreDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newBench(t, echo)
 		foreign := b.request(t, "POST", "/elsewhere", webKey, nil, "").status
-		for path, want := range map[string]int{
+		for target, want := range map[string]int{
 			"/ai-chat/negotiate": http.StatusOK, "/AI-Chat/NEGOTIATE": http.StatusOK, "/ai-chat/negotiate/": http.StatusOK,
 			"/v2/ai-chat/negotiate": http.StatusOK, "/V2/AI-CHAT/negotiate/": http.StatusOK,
+			"/ai-chat-v2/negotiate": http.StatusOK, "/V2/Ai-Chat-V2/negotiate/": http.StatusOK, "/v2/ai-chat-v2": http.StatusBadRequest,
 			"/ai-chat": http.StatusBadRequest, "/ai-chat/": http.StatusBadRequest, "/v2/ai-chat": http.StatusBadRequest, "/V2/aI-cHAT/": http.StatusBadRequest,
 			"/ai-chat//": foreign, "//ai-chat": foreign, "/ai-chat/negotiate/x": foreign, "/ai-chat-foo": foreign, "/v2/v2/ai-chat": foreign, "/v2ai-chat": foreign,
 			"/negotiate": foreign, "/ai-chat%2Fnegotiate": foreign, "//ai-chat/../ai-chat/negotiate": foreign, "/ai-chat/./negotiate": foreign,
 		} {
-			answer := b.request(t, "POST", path, webKey, nil, "")
-			assert.Equal(t, want, answer.status, path)
+			answer := b.request(t, "POST", target, webKey, nil, "")
+			assert.Equal(t, want, answer.status, target)
 		}
-		for _, path := range []string{"/ai-chat/", "/V2/AI-CHAT"} {
-			c, status, body := b.connectAt(t, path, http.Header{"Authorization": {webKey}})
+		for _, target := range []string{"/ai-chat/", "/V2/AI-CHAT"} {
+			c, status, body := b.connectAt(t, target, http.Header{"Authorization": {webKey}})
 			require.Equal(t, http.StatusSwitchingProtocols, status, body)
 			c.send(t, handshake+invoke("0", "SendMessage", "x"))
 			assert.Equal(t, []string{"{}", message("x"), done("0")}, c.take())
@@ -596,12 +698,12 @@ func TestPlacesAreGivenBackWhenAnUpgradeFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newBench(t, echo)
 		header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
-		refused := b.request(t, "GET", hub.Path, webKey, header, "")
+		refused := b.request(t, "GET", path, webKey, header, "")
 		assert.Equal(t, http.StatusBadRequest, refused.status)
 		assert.Equal(t, "13", refused.header.Get("Sec-Websocket-Version"))
 		assert.Contains(t, refused.body, "The request is not a proper one for a websocket.")
 		header["Sec-WebSocket-Version"], header["Sec-WebSocket-Key"] = []string{"13"}, []string{"AAAAAAAAAAAAAAAAAAAAAA=="}
-		refused = b.request(t, "GET", hub.Path, webKey, header, "a body")
+		refused = b.request(t, "GET", path, webKey, header, "a body")
 		assert.Equal(t, http.StatusBadRequest, refused.status)
 		assert.Contains(t, refused.body, "A request for a websocket has no body.")
 		assert.Zero(t, b.hub.Connections())
@@ -614,7 +716,7 @@ func TestWhoSendsBeforeTheAnswerIsRefused(t *testing.T) {
 		b, _ := newBench(t, echo)
 		conn, err := b.dial(t.Context(), "", "")
 		require.NoError(t, err)
-		_, err = io.WriteString(conn, "GET "+hub.Path+" HTTP/1.1\r\nHost: hub\r\nAuthorization: "+webKey+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		_, err = io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: hub\r\nAuthorization: "+webKey+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\nearly")
 		require.NoError(t, err)
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)

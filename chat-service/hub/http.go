@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,27 +20,29 @@ import (
 )
 
 const (
-	// Path is where the hub is.
-	Path          = "/ai-chat"
 	negotiatePath = "/negotiate"
 	// requestTimeout bounds negotiation and upgrade, in which a store may be asked about a purchase.
 	requestTimeout = 20 * time.Second
 )
 
-// Mounts are the hub's endpoints. Everything but websockets is refused with words that say so.
-func (h *Hub) Mounts() []web.Mount {
+// Mounts are the endpoints. Everything but websockets is refused with words that say so.
+func (h *Hub) Mounts() (mounts []web.Mount) {
 	mount := func(path string, serve func(http.ResponseWriter, *http.Request, Caller) error) web.Mount {
 		return web.Mount{Route: web.Route{Path: path, Timeout: requestTimeout}, Endpoint: web.Raw(h.authorized(serve))}
 	}
-	return []web.Mount{mount(Path+negotiatePath, h.negotiate), mount(Path, h.serve)}
+	for _, e := range h.o.Endpoints {
+		mounts = append(mounts, mount(e.Path+negotiatePath, h.negotiate), mount(e.Path, h.serve(e)))
+	}
+	return mounts
 }
 
-// Canonical hands requests on, those for the hub with the paths that [Hub.Mounts] has. As in ASP.NET Core the case of their
+// Canonical hands requests on, those for the endpoints with the paths that [Hub.Mounts] has. As in ASP.NET Core the case of their
 // letters does not matter, nor a slash at the end; and all of it is also below /v2. Other paths stay as they are.
 func (h *Hub) Canonical(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimSuffix(strings.TrimPrefix(signalr.Lower(r.URL.Path), "/v2"), "/")
-		if r.URL.RawPath == "" && strings.TrimSuffix(path, negotiatePath) == Path {
+		ours := func(e Endpoint) bool { return strings.TrimSuffix(path, negotiatePath) == e.Path }
+		if r.URL.RawPath == "" && slices.ContainsFunc(h.o.Endpoints, ours) {
 			r = r.Clone(r.Context())
 			r.URL.Path = path
 		}
@@ -113,14 +116,16 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) e
 }
 
 // serve opens a connection, or refuses what is of other transports.
-func (h *Hub) serve(w http.ResponseWriter, r *http.Request, caller Caller) error {
-	switch r.Method {
-	case http.MethodGet:
-		return h.connect(w, r, caller)
-	case http.MethodPost, http.MethodDelete:
-		return h.refuse(r, caller)
-	default:
-		return errMethod(w, "GET, POST, DELETE")
+func (h *Hub) serve(e Endpoint) func(http.ResponseWriter, *http.Request, Caller) error {
+	return func(w http.ResponseWriter, r *http.Request, caller Caller) error {
+		switch r.Method {
+		case http.MethodGet:
+			return h.connect(w, r, caller, e)
+		case http.MethodPost, http.MethodDelete:
+			return h.refuse(r, caller)
+		default:
+			return errMethod(w, "GET, POST, DELETE")
+		}
 	}
 }
 
@@ -142,7 +147,7 @@ var writeBuffers sync.Pool
 
 // connect upgrades the request to a websocket. It returns at once, since all that a request holds would be held as long as
 // the connection lives otherwise.
-func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller) error {
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller, e Endpoint) error {
 	if !websocket.IsWebSocketUpgrade(r) {
 		return h.refuse(r, caller)
 	}
@@ -166,8 +171,9 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller) err
 		h.release(place)
 		return err
 	}
+	place.path = e.Path
 	quiet, latest := ages(time.Now())
-	h.attach(place, session.New(socket, h.options(caller, w.Header().Get("X-Request-Id")), quiet, latest))
+	h.attach(place, session.New(socket, h.options(place, e.Protocol, w.Header().Get("X-Request-Id")), quiet, latest))
 	return nil
 }
 

@@ -59,11 +59,18 @@ type Options struct {
 	// Authorize says who a caller is from the Authorization header or what stands for it, and fails with an [apierr.Error].
 	Authorize func(ctx context.Context, authorization string) (Caller, error)
 	// Take lets the caller ask the model once more, or fails as [ratelimit.Limiter.Take] does.
-	Take            func(ctx context.Context, caller Caller) (ratelimit.Settle, error)
-	NewConversation func() session.Conversation
-	Keys            config.KeyRing // of connection tokens
-	MaxConnections  int            // at once
-	Log             *slog.Logger
+	Take           func(ctx context.Context, caller Caller) (ratelimit.Settle, error)
+	Endpoints      []Endpoint
+	Keys           config.KeyRing // of connection tokens
+	MaxConnections int            // at once
+	Log            *slog.Logger
+}
+
+// Endpoint is a hub as SignalR's clients know it: a path, and the protocol that is spoken there. All of them share the
+// connections and bounds of a [Hub].
+type Endpoint struct {
+	Path     string // such as /ai-chat
+	Protocol session.Protocol
 }
 
 // Hub holds the connections of an instance. It is safe for concurrent use.
@@ -74,9 +81,10 @@ type Hub struct {
 	mu       sync.Mutex
 	live     map[*connection]struct{}
 	ids      map[string]*connection // by the id of the token; nil: it was used, and its connection is over
-	usedIDs  []usedID               // by time
-	callers  map[holder]int         // how many connections they have
-	shared   int                    // how many connections have those who share keys
+	kept     kept
+	usedIDs  []usedID       // by time
+	callers  map[holder]int // how many connections they have
+	shared   int            // how many connections have those who share keys
 	draining bool
 	ticking  bool
 	empty    chan struct{} // closed when draining is done
@@ -87,8 +95,12 @@ type connection struct {
 	id      string    // of its token; empty: it came without
 	until   time.Time // when its token would have ended
 	caller  Caller
+	path    string // of its endpoint
 	session *session.Session
+	over    chan struct{} // closed when nothing is left of the session but what is kept of it
 }
+
+func (c *connection) owner() owner { return owner{c.caller.ID, c.path} }
 
 // usedID remembers that a token was used for as long as it would be good otherwise.
 type usedID struct {
@@ -202,7 +214,7 @@ func (h *Hub) reserve(caller Caller, id string, until time.Time) (*connection, e
 		return nil, err
 	}
 	h.forget(time.Now())
-	c := &connection{id: id, until: until, caller: caller}
+	c := &connection{id: id, until: until, caller: caller, over: make(chan struct{})}
 	if id != "" {
 		if _, taken := h.ids[id]; taken {
 			return nil, errUsed
@@ -236,10 +248,54 @@ func (h *Hub) attach(c *connection, s *session.Session) {
 		s.Retire(time.Now())
 	}
 	go func() {
+		defer close(c.over)
 		defer h.release(c)
 		defer h.contain()
-		s.Serve()
+		h.keep(c, s.Serve())
 	}()
+}
+
+// keep keeps what a lost connection leaves, but not what was said with a key that many share.
+func (h *Hub) keep(c *connection, left session.Conversation[any]) {
+	if left == nil || left.Size() == 0 || c.caller.Shared {
+		return
+	}
+	h.kept.put(c.owner(), left, time.Now())
+}
+
+// resume hands over what an earlier connection of the caller's left. One that is lost may not have been noticed yet.
+func (h *Hub) resume(ctx context.Context, c *connection) session.Conversation[any] {
+	if c.caller.Shared {
+		return nil
+	}
+	if left := h.kept.take(c.owner(), time.Now()); left != nil {
+		return left
+	}
+	var probes sync.WaitGroup
+	for _, earlier := range h.others(c) {
+		probes.Go(func() {
+			if !earlier.session.Probe(ctx) {
+				select {
+				case <-earlier.over:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	probes.Wait()
+	return h.kept.take(c.owner(), time.Now())
+}
+
+// others are the caller's other connections to the same endpoint.
+func (h *Hub) others(than *connection) (others []*connection) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.live {
+		if c != than && c.session != nil && c.owner() == than.owner() {
+			others = append(others, c)
+		}
+	}
+	return others
 }
 
 // release gives the place back. The token's id stays used until it would have ended.
@@ -284,7 +340,7 @@ func (h *Hub) forget(now time.Time) {
 	}
 }
 
-// tick tells the sessions the time for as long as there are any. One goroutine does it for all, since a timer and a
+// tick tells the sessions the time for as long as there are any, and those that are kept. One goroutine does it for all, since a timer and a
 // goroutine each would be most of what an idle connection takes.
 func (h *Hub) tick() {
 	ticker := time.NewTicker(tickEvery)
@@ -298,7 +354,7 @@ func (h *Hub) tick() {
 			return
 		}
 		h.mu.Lock()
-		if len(h.live) == 0 {
+		if h.kept.left(now) == 0 && len(h.live) == 0 {
 			h.ticking = false
 			h.mu.Unlock()
 			return
@@ -324,12 +380,14 @@ func (h *Hub) contain() {
 	}
 }
 
-// options are those of the caller's sessions.
-func (h *Hub) options(caller Caller, requestID string) session.Options {
+// options are those of the session in the place.
+func (h *Hub) options(c *connection, p session.Protocol, requestID string) session.Options {
 	return session.Options{
-		NewConversation: h.o.NewConversation,
-		Take:            func(ctx context.Context) (ratelimit.Settle, error) { return h.o.Take(ctx, caller) },
-		Log:             h.o.Log.With("requestId", requestID),
+		Protocol: p,
+		Take:     func(ctx context.Context) (ratelimit.Settle, error) { return h.o.Take(ctx, c.caller) },
+		Resume:   func(ctx context.Context) session.Conversation[any] { return h.resume(ctx, c) },
+		Forget:   func() { h.kept.take(c.owner(), time.Now()) },
+		Log:      h.o.Log.With("requestId", requestID),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,34 +51,52 @@ const (
 )
 
 // script is a conversation whose answers a test makes. What is said in it is gathered.
-type script struct {
-	answer func(ctx context.Context, message string, yield func(planner.Step) error) error
+type script[S any] struct {
+	answer func(ctx context.Context, message string, yield func(S) error) error
 
 	mu   sync.Mutex
 	said []string
 }
 
-func (s *script) say(message string) {
+func (s *script[S]) say(message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.said = append(s.said, message)
 }
 
-func (s *script) Introduce(ctx context.Context, locale, _ string, yield planner.Yield[planner.Step]) error {
-	s.say("introduce " + locale)
+// heard is what was said so far.
+func (s *script[S]) heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.said)
+}
+
+func (s *script[S]) Introduce(ctx context.Context, locale, weightUnit string, yield planner.Yield[S]) error {
+	s.say(strings.TrimSpace("introduce " + locale + " " + weightUnit))
 	return s.answer(ctx, locale, steps(yield))
 }
 
-func (s *script) Send(ctx context.Context, message string, yield planner.Yield[planner.Step]) error {
+func (s *script[S]) Send(ctx context.Context, message string, yield planner.Yield[S]) error {
 	s.say("send " + message)
 	return s.answer(ctx, message, steps(yield))
 }
 
-// steps yields steps that are read already.
-func steps(yield planner.Yield[planner.Step]) func(planner.Step) error {
-	return func(step planner.Step) error {
-		return yield(func() (planner.Step, bool) { return step, true })
+// steps yields steps that are there.
+func steps[S any](yield planner.Yield[S]) func(S) error {
+	return func(step S) error { return yield(func() (S, bool) { return step, true }) }
+}
+
+func (s *script[S]) Size() (bytes int) {
+	for _, message := range s.heard() {
+		bytes += len(message)
 	}
+	return bytes
+}
+
+// begin is what makes a protocol's conversations: it is this one always.
+func (s *script[S]) begin() session.Conversation[S] {
+	s.say("new conversation")
+	return s
 }
 
 // logged is what was logged.
@@ -137,22 +156,27 @@ type bench struct {
 	dial func(context.Context, string, string) (net.Conn, error)
 }
 
-// newBench serves a hub whose model is the answer. Options are changed by change.
+// path and pathV2 are those of the hubs.
+const path, pathV2 = "/ai-chat", "/ai-chat-v2"
+
+// newBench serves both hubs, whose model is the answer. Options are changed by change.
 func newBench(
 	t *testing.T, answer func(context.Context, string, func(planner.Step) error) error, change ...func(*hub.Options),
-) (*bench, *script) {
+) (*bench, *script[planner.Step]) {
 	t.Helper()
-	model := &script{answer: answer}
+	model := &script[planner.Step]{answer: answer}
+	inWords := &script[planner.BlueprintStep]{
+		answer: func(ctx context.Context, said string, yield func(planner.BlueprintStep) error) error {
+			return answer(ctx, said, func(s planner.Step) error { return yield(planner.BlueprintStep{Message: s.Message}) })
+		},
+	}
 	log := &logged{}
 	o := hub.Options{
 		Authorize: authorize,
 		Take: func(context.Context, hub.Caller) (ratelimit.Settle, error) {
 			return func(context.Context, ratelimit.Use) {}, nil
 		},
-		NewConversation: func() session.Conversation {
-			model.say("new conversation")
-			return model
-		},
+		Endpoints:      []hub.Endpoint{{Path: path, Protocol: session.AIChat(model.begin)}, {Path: pathV2, Protocol: session.AIChatV2(3, inWords.begin)}},
 		MaxConnections: 100,
 		Log:            slog.New(slog.NewJSONHandler(log, nil)),
 	}
@@ -204,9 +228,9 @@ type answer struct {
 }
 
 // request sends a request and returns the answer.
-func (b *bench) request(t *testing.T, method, path, authorization string, header http.Header, body string) answer {
+func (b *bench) request(t *testing.T, method, target, authorization string, header http.Header, body string) answer {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://hub"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://hub"+target, strings.NewReader(body))
 	require.NoError(t, err)
 	for name, values := range header {
 		r.Header[name] = values
@@ -230,7 +254,12 @@ type negotiation struct {
 
 func (b *bench) negotiate(t *testing.T, query, authorization string) (n negotiation) {
 	t.Helper()
-	answer := b.request(t, "POST", hub.Path+"/negotiate"+query, authorization, nil, "")
+	return b.negotiateAt(t, path, query, authorization)
+}
+
+func (b *bench) negotiateAt(t *testing.T, path, query, authorization string) (n negotiation) {
+	t.Helper()
+	answer := b.request(t, "POST", path+"/negotiate"+query, authorization, nil, "")
 	require.Equal(t, http.StatusOK, answer.status, answer.body)
 	require.NoError(t, json.Unmarshal([]byte(answer.body), &n))
 	return n
@@ -248,14 +277,14 @@ type client struct {
 // connect opens a websocket, or returns the status and body of the refusal.
 func (b *bench) connect(t *testing.T, query string, header http.Header) (c *client, status int, body string) {
 	t.Helper()
-	return b.connectAt(t, hub.Path+query, header)
+	return b.connectAt(t, path+query, header)
 }
 
 // connectAt opens a websocket at a path of the test's own.
-func (b *bench) connectAt(t *testing.T, path string, header http.Header) (c *client, status int, body string) {
+func (b *bench) connectAt(t *testing.T, target string, header http.Header) (c *client, status int, body string) {
 	t.Helper()
 	dialer := websocket.Dialer{NetDialContext: b.dial}
-	socket, response, err := dialer.DialContext(t.Context(), "ws://hub"+path, header)
+	socket, response, err := dialer.DialContext(t.Context(), "ws://hub"+target, header)
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		text, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
@@ -272,8 +301,14 @@ func (b *bench) connectAt(t *testing.T, path string, header http.Header) (c *cli
 // open opens a websocket with a new token, and shakes hands.
 func (b *bench) open(t *testing.T, authorization string) *client {
 	t.Helper()
-	token := b.negotiate(t, "?negotiateVersion=1", authorization).ConnectionToken
-	c, status, body := b.connect(t, "?id="+token, http.Header{"Authorization": {authorization}})
+	return b.openAt(t, path, authorization)
+}
+
+// openAt does so at one of the hubs.
+func (b *bench) openAt(t *testing.T, path, authorization string) *client {
+	t.Helper()
+	token := b.negotiateAt(t, path, "?negotiateVersion=1", authorization).ConnectionToken
+	c, status, body := b.connectAt(t, path+"?id="+token, http.Header{"Authorization": {authorization}})
 	require.Equal(t, http.StatusSwitchingProtocols, status, body)
 	c.send(t, handshake)
 	require.Equal(t, []string{"{}"}, c.take())

@@ -88,7 +88,7 @@ func tryOpen(t *testing.T, b *bench, authorization string) (status int) {
 	t.Helper()
 	_, status, _ = b.connect(t, "", http.Header{"Authorization": {authorization}})
 	if status != http.StatusSwitchingProtocols {
-		assert.Equal(t, status, b.request(t, "POST", hub.Path+"/negotiate", authorization, nil, "").status, "negotiation says so as well")
+		assert.Equal(t, status, b.request(t, "POST", path+"/negotiate", authorization, nil, "").status, "negotiation says so as well")
 	}
 	return status
 }

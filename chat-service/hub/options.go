@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/liftlog/liftlog-api/chat-service/session"
 	"github.com/liftlog/liftlog-api/shared/clientaddr"
@@ -30,7 +31,17 @@ func Limited(limiter *ratelimit.Limiter, limits config.Limits) func(context.Cont
 	}
 }
 
-// Conversations makes conversations with the planner.
-func Conversations(p *planner.Planner) func() session.Conversation {
-	return func() session.Conversation { return p.NewConversation() }
+// Endpoints are the hubs that the apps know, whose conversations are the planner's. The plan contract of today's is read from a file,
+// which AI_PLAN_SCHEMA names; without one it is what is built in.
+func Endpoints(p *planner.Planner, schema string) ([]Endpoint, error) {
+	contract, err := planner.LoadPlanContract(schema)
+	if err != nil {
+		return nil, fmt.Errorf("AI_PLAN_SCHEMA: %w", err)
+	}
+	return []Endpoint{
+		{"/ai-chat", session.AIChat(func() session.Conversation[planner.Step] { return p.NewConversation() })},
+		{"/ai-chat-v2", session.AIChatV2(contract.Version(), func() session.Conversation[planner.BlueprintStep] {
+			return p.NewBlueprintConversation(contract)
+		})},
+	}, nil
 }

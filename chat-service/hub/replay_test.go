@@ -16,10 +16,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/chat-service/hub"
+	"github.com/liftlog/liftlog-api/chat-service/session"
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/planner"
 )
@@ -35,9 +38,11 @@ type exception struct {
 const (
 	noOther  = "WebSockets are the only transport offered, so that no connection can be one of another transport's"
 	inPlace  = "before the completion a message tells the person what went wrong"
+	says     = "says: " // before a text that is sent in the form of the hub
 	noMethod = `{"type":3,"invocationId":"%d","error":"Failed to invoke 'NoSuchMethod' due to an error on the server. HubException: Method does not exist."}`
 )
 
+// exceptions are those of both hubs.
 var exceptions = map[string]exception{
 	"negotiate with access_token in the query": {why: "a browser's only way to connect is allowed for both requests", status: 200},
 	"connect with access_token in the query":   {why: "it is all that a browser can send", status: 101},
@@ -56,14 +61,14 @@ var exceptions = map[string]exception{
 	"the model answers 500": {
 		why: inPlace,
 		want: []string{
-			"{}", message("The model is away."), `{"type":3,"invocationId":"0","error":"An unexpected error occurred invoking 'SendMessage' on the server."}`,
+			"{}", says + "The model is away.", `{"type":3,"invocationId":"0","error":"An unexpected error occurred invoking 'SendMessage' on the server."}`,
 			`ReceiveMessage`, `{"type":3,"invocationId":"1","result":null}`,
 		},
 	},
 	"the stream of the model breaks off": {
 		why: inPlace,
 		want: []string{
-			"{}", `ReceiveMessage`, message("The model broke off."),
+			"{}", `ReceiveMessage`, says + "The model broke off.",
 			`{"type":3,"invocationId":"0","error":"An unexpected error occurred invoking 'SendMessage' on the server."}`,
 			`ReceiveMessage`, `{"type":3,"invocationId":"1","result":null}`,
 		},
@@ -71,8 +76,15 @@ var exceptions = map[string]exception{
 	"the stream of the model breaks off in a plan": {
 		why: inPlace,
 		want: []string{
-			"{}", `ReceiveMessage`, message("The model broke off."),
+			"{}", `ReceiveMessage`, says + "The model broke off.",
 			`{"type":3,"invocationId":"0","error":"An unexpected error occurred invoking 'SendMessage' on the server."}`,
+		},
+	},
+	"RestartChat while an answer streams": {
+		why: "RestartChat breaks the answer off, whose completion waits for the next one's, since the app drops what comes after it",
+		want: []string{
+			"{}", `ReceiveMessage`, `{"type":3,"invocationId":"1","result":null}`,
+			`ReceiveMessage`, `{"type":3,"invocationId":"2","result":null}`, `{"type":3,"invocationId":"0","result":null}`,
 		},
 	},
 	"long polling":                                      {why: noOther, skip: true},
@@ -85,6 +97,45 @@ var exceptions = map[string]exception{
 	"server-sent events":                                {why: noOther, skip: true},
 	"server-sent events with access_token in the query": {why: noOther, skip: true},
 	"connect with an id in use by long polling":         {why: noOther, skip: true},
+}
+
+// exceptionsV2 are those of /ai-chat-v2 beside them.
+var exceptionsV2 = map[string]exception{
+	"SendMessage, null": {
+		why:  "nothing was said, as in /ai-chat: v1 asks its model with a message that is none",
+		want: []string{"{}", failed("0", "SendMessage"), `ReceiveMessage`, `{"type":3,"invocationId":"1","result":null}`},
+	},
+	"SendMessage, a plan cut short by the limit of tokens": {
+		why:  "a plan that is not whole is none, and the person is told so",
+		want: []string{"{}", `ReceiveMessage`, says + "The model broke off.", failed("0", "SendMessage")},
+	},
+	"SendMessage, a plan cut between the halves of an escaped pair": {
+		why: "how the model's text is cut means nothing",
+		want: []string{
+			"{}", `ReceiveMessage`, `{"type":3,"invocationId":"0","result":null}`, `ReceiveMessage`, `{"type":3,"invocationId":"1","result":null}`,
+		},
+	},
+}
+
+// recordings are of both hubs.
+var recordings = []struct {
+	path      string
+	scenarios int
+	different []map[string]exception // from what was recorded
+	// protocol is that of the path, with a model that answers as recorded.
+	protocol func(events []event) session.Protocol
+	message  func(text string) string
+}{
+	{path, 118, []map[string]exception{exceptions}, func(events []event) session.Protocol {
+		return session.AIChat((&script[planner.Step]{answer: standIn(answersOf(events, fromWire))}).begin)
+	}, message},
+	{pathV2, 129, []map[string]exception{exceptions, exceptionsV2}, func(events []event) session.Protocol {
+		return session.AIChatV2(3, (&script[planner.BlueprintStep]{answer: standIn(answersOf(events, fromWireV2))}).begin)
+	}, messageV2},
+}
+
+func messageV2(text string) string {
+	return `{"type":1,"target":"ReceiveMessage","arguments":[{"type":"messageResponse","message":"` + text + `"}]}`
 }
 
 func message(text string) string {
@@ -106,9 +157,9 @@ type event struct {
 	Body      string            `json:"body"`
 }
 
-func readRecording(t *testing.T) (names []string, scenarios map[string][]event) {
+func readRecording(t *testing.T, path string) (names []string, scenarios map[string][]event) {
 	t.Helper()
-	file, err := os.Open("../testdata/v1/hub-ai-chat.jsonl")
+	file, err := os.Open("../testdata/v1/hub-" + strings.TrimPrefix(path, "/") + ".jsonl")
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
 	scenarios = map[string][]event{}
@@ -128,31 +179,49 @@ func readRecording(t *testing.T) (names []string, scenarios map[string][]event) 
 
 func TestTheRecordedScenarios(t *testing.T) {
 	t.Parallel()
-	names, scenarios := readRecording(t)
-	require.Len(t, names, 118)
-	for name := range exceptions {
-		require.Contains(t, scenarios, name)
-	}
-	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if e := exceptions[name]; e.skip {
-				t.Skip(e.why)
+	for _, r := range recordings {
+		names, scenarios := readRecording(t, r.path)
+		require.Len(t, names, r.scenarios)
+		different := map[string]exception{}
+		for _, some := range r.different {
+			for name, e := range some {
+				require.Contains(t, scenarios, name)
+				different[name] = e
 			}
-			synctest.Test(t, func(t *testing.T) { play(t, name, scenarios[name]) })
-		})
+		}
+		for _, name := range names {
+			t.Run(r.path+" "+name, func(t *testing.T) {
+				t.Parallel()
+				e := different[name]
+				if e.skip {
+					t.Skip(e.why)
+				}
+				synctest.Test(t, func(t *testing.T) {
+					b, _ := newBench(t, nil, func(o *hub.Options) {
+						o.Endpoints = []hub.Endpoint{{Path: r.path, Protocol: r.protocol(scenarios[name])}}
+					})
+					var want []string
+					for _, record := range e.want {
+						if text, ok := strings.CutPrefix(record, says); ok {
+							record = r.message(text)
+						}
+						want = append(want, record)
+					}
+					e.want = want
+					play(t, b, r.path, name, scenarios[name], e)
+				})
+			})
+		}
 	}
 }
 
 // play does what the client of the scenario did, at the times at which it did, and compares what the hub answers.
-func play(t *testing.T, name string, events []event) {
+func play(t *testing.T, b *bench, path, name string, events []event, different exception) {
 	t.Helper()
-	different := exceptions[name]
-	b, _ := newBench(t, standIn(answersOf(events)))
-	fresh := b.negotiate(t, "?negotiateVersion=1", webKey)
+	fresh := b.negotiateAt(t, path, "?negotiateVersion=1", webKey)
 	ids := strings.NewReplacer("<key>", key, "<token>", fresh.ConnectionToken, "<id>", fresh.ConnectionID)
 	if strings.Contains(name, "a version 0 answer") {
-		ids = strings.NewReplacer("<key>", key, "<id>", b.negotiate(t, "", webKey).ConnectionID)
+		ids = strings.NewReplacer("<key>", key, "<id>", b.negotiateAt(t, path, "", webKey).ConnectionID)
 	}
 	start := time.Now()
 	var c *client
@@ -214,7 +283,7 @@ func records(frame string) []string {
 // exchange plays one request, or opens a websocket.
 func exchange(t *testing.T, b *bench, e event, status int, ids *strings.Replacer) *client {
 	t.Helper()
-	method, path, _ := strings.Cut(ids.Replace(e.Request), " ")
+	method, target, _ := strings.Cut(ids.Replace(e.Request), " ")
 	header := http.Header{}
 	upgrade := false
 	for name, value := range e.Sent {
@@ -225,11 +294,11 @@ func exchange(t *testing.T, b *bench, e event, status int, ids *strings.Replacer
 		header.Set(name, ids.Replace(value))
 	}
 	if upgrade {
-		c, got, body := b.connect(t, strings.TrimPrefix(path, "/ai-chat"), header)
+		c, got, body := b.connectAt(t, target, header)
 		require.Equal(t, status, got, body)
 		return c
 	}
-	answer := b.request(t, method, path, "", header, e.SentBody)
+	answer := b.request(t, method, target, "", header, e.SentBody)
 	require.Equal(t, status, answer.status, "%s: %s", e.Request, answer.body)
 	switch {
 	case status == http.StatusUnauthorized:
@@ -308,9 +377,16 @@ func lastSteps(all []string) (some []string) {
 	return some
 }
 
+// timed is a step with how long it took to come.
+type timed[S any] struct {
+	step S
+	took time.Duration
+}
+
 // answersOf collects the steps of each answer of a scenario.
-func answersOf(events []event) (answers [][]planner.Step) {
-	var steps []planner.Step
+func answersOf[S any](events []event, read func(record string) S) (answers [][]timed[S]) {
+	var steps []timed[S]
+	last := 0
 	done := func() {
 		if len(steps) > 0 {
 			answers = append(answers, steps)
@@ -318,20 +394,47 @@ func answersOf(events []event) (answers [][]planner.Step) {
 		}
 	}
 	for _, e := range events {
-		if e.Direction == "client->server" && e.Frame != nil && strings.Contains(*e.Frame, `"target":"SendMessage"`) {
+		if e.Direction == "client->server" && e.Frame != nil &&
+			(strings.Contains(*e.Frame, `"target":"SendMessage"`) || strings.Contains(*e.Frame, `"target":"Introduce"`)) {
 			done()
+			last = e.At
 		}
 		if e.Direction != "server->client" || e.Frame == nil {
 			continue
 		}
 		for _, record := range records(*e.Frame) {
 			if isStep(record) {
-				steps = append(steps, fromWire(record))
+				steps = append(steps, timed[S]{read(record), time.Duration(e.At-last) * time.Millisecond})
+				last = e.At
 			}
 		}
 	}
 	done()
 	return answers
+}
+
+// fromWireV2 reads a recorded step of /ai-chat-v2.
+func fromWireV2(record string) (s planner.BlueprintStep) {
+	var wire struct {
+		Arguments []struct {
+			Type, Message, Name, Description string
+			Blueprint                        json.RawMessage
+			Version                          int
+		}
+	}
+	if err := json.Unmarshal([]byte(record), &wire); err != nil {
+		panic(err)
+	}
+	from := wire.Arguments[0]
+	s.Message = from.Message
+	if from.Type != "chatPlan" {
+		return s
+	}
+	s.Plan = &planner.BlueprintPlan{Name: from.Name, Description: from.Description, Version: from.Version}
+	if string(from.Blueprint) != "null" {
+		s.Plan.Blueprint = jsontext.Value(from.Blueprint)
+	}
+	return s
 }
 
 // fromWire reads a recorded step.
@@ -383,18 +486,14 @@ func clock(text string) time.Duration {
 
 // standIn answers with the recorded steps, one answer for each message, at the recorded pace. The same words steer it that
 // steered the model's stand-in when v1 was recorded.
-func standIn(answers [][]planner.Step) func(context.Context, string, func(planner.Step) error) error {
-	return func(ctx context.Context, message string, yield func(planner.Step) error) error {
+func standIn[S any](answers [][]timed[S]) func(context.Context, string, func(S) error) error {
+	return func(ctx context.Context, message string, yield func(S) error) error {
 		if strings.HasPrefix(message, "hang") {
 			<-ctx.Done()
 			return ctx.Err()
 		}
 		if message == "fail500" {
 			return &apierr.Error{Kind: apierr.Unavailable, Detail: "The model is away."}
-		}
-		first, next := 30*time.Millisecond, 4*time.Millisecond
-		if strings.Contains(message, "slow") {
-			first, next = 1500*time.Millisecond, 125*time.Millisecond
 		}
 		if len(answers) == 0 {
 			return errors.New("the recording has no answer for this")
@@ -403,25 +502,24 @@ func standIn(answers [][]planner.Step) func(context.Context, string, func(planne
 		if len(answers) > 1 {
 			answers = answers[1:]
 		}
-		for i, step := range steps {
-			pause := next
-			if i == 0 {
-				pause = first
-			}
+		for _, step := range steps {
 			select {
-			case <-time.After(pause):
+			case <-time.After(step.took):
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			if err := yield(step); err != nil {
+			if err := yield(step.step); err != nil {
 				return err
 			}
 		}
-		if message == "a slow answer" { // which the recording breaks off
-			<-ctx.Done()
-			return ctx.Err()
+		if strings.Contains(message, "slow") { // of which the recording leaves most out
+			select {
+			case <-time.After(20 * time.Second):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		if strings.HasPrefix(message, "cut") {
+		if strings.HasPrefix(message, "cut") || strings.HasPrefix(message, "truncate") {
 			return &apierr.Error{Kind: apierr.Upstream, Detail: "The model broke off."}
 		}
 		return nil

@@ -12,67 +12,66 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/logging"
-	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
 const (
 	// stepEvery is the shortest time between two steps of an answer, but for the last one.
 	stepEvery = time.Second / 20
+	// stepBytes is how many bytes a second of steps may cost, so that a long plan is shown less often.
+	stepBytes = 64 << 10
 	// answerTimeout bounds an answer: the app waits for it without an end.
 	answerTimeout = 5 * time.Minute
+	// maxWaiting is how many calls may wait to be answered.
+	maxWaiting = 4
+	// oweFor is how long the completion of a call that a restart broke off waits for that of the next one.
+	oweFor = 2 * time.Second
 )
 
 // call is one that the model is to answer, and the answer as far as it has come. The session's lock guards it.
 type call struct {
-	method string
-	id     string
-	text   string
+	method   string
+	id       string
+	question Question
 
-	conversation Conversation // the one in which it was said
-
-	cancel  context.CancelFunc // of a running one
-	stopped bool
-	held    func() (planner.Step, bool) // reads the newest one, until it is sent
-	sentAt  time.Time                   // when the last one was
-	timer   *time.Timer                 // sends the held one
+	cancel context.CancelFunc         // of one that was begun
+	broken string                     // how the answer was broken off, after which nothing of it is sent; empty: it was not
+	held   func() (step any, ok bool) // reads the newest step, until it is sent
+	next   time.Time                  // when the next step may be sent
+	timer  *time.Timer                // sends the held one
 
 	steps, sent int
 }
 
-// methods are what a client may call, by their names in lower case: as they are written here, and how many texts they take.
-var methods = map[string]struct {
-	name       string
-	parameters int
-}{
-	"introduce": {"Introduce", 1}, "sendmessage": {"SendMessage", 1}, "restartchat": {"RestartChat", 0}, "stopinprogress": {"StopInProgress", 0},
-}
-
-// invoke starts what the client calls, or answers at once. It waits for nothing.
+// invoke starts what the client calls, or answers at once. Only a call that cannot be refused may have to wait for its place.
 func (s *Session) invoke(m signalr.Message) {
-	method, known := methods[signalr.Lower(m.Target)]
-	argument, null, ok := "", false, known && len(m.Arguments) == method.parameters
-	if ok && method.parameters == 1 {
-		argument, null, ok = signalr.Text(m.Arguments[0])
-	}
+	method, known := find(s.o.Protocol, m.Target)
+	arguments, ok := bind(method.Parameters, m.Arguments)
 	switch {
 	case !known:
 		s.complete(m.ID, signalr.NoSuchMethod(m.Target))
 	case !ok:
-		s.complete(m.ID, signalr.WrongArguments(method.name))
+		s.complete(m.ID, signalr.WrongArguments(method.Name))
 	case m.Type == signalr.StreamInvocation:
-		s.complete(m.ID, signalr.NotStreaming(method.name))
+		s.complete(m.ID, signalr.NotStreaming(method.Name))
 	case m.Streams > 0:
-		s.complete(m.ID, signalr.NoStreams(method.name, m.Streams))
-	case method.name == "RestartChat":
-		s.restart()
-		s.complete(m.ID, "")
-	case method.name == "StopInProgress":
+		s.complete(m.ID, signalr.NoStreams(method.Name, m.Streams))
+	case method.Name == restartChat:
+		s.restart(m.ID)
+	case method.Name == stopInProgress:
 		s.stop(m.ID)
-	case null:
-		s.complete(m.ID, signalr.Failed(method.name))
 	default:
-		s.ask(&call{method: method.name, id: m.ID, text: argument})
+		question, ok := method.Bind(arguments)
+		switch {
+		case !ok:
+			s.complete(m.ID, signalr.Failed(method.Name))
+		case question.Instead != nil:
+			s.send(question.Instead)
+			s.complete(m.ID, "")
+			s.settle()
+		default:
+			s.ask(&call{method: method.Name, id: m.ID, question: question})
+		}
 	}
 }
 
@@ -83,43 +82,95 @@ func (s *Session) complete(id, failure string) {
 	}
 }
 
-// ask has the call answered: now, or after the one that is being answered. A third is refused.
+// ask has the call answered: now, or after those that came before. While one waits, another is refused, if it has an id to be refused
+// by. If not it waits as well, and when there are too many of them the reader waits for room, as v1's does.
 func (s *Session) ask(c *call) {
-	if s.conversation == nil {
-		s.conversation = s.o.NewConversation()
+	for c.id == "" && len(s.waiting) >= maxWaiting && s.ended == "" {
+		s.room.Wait()
 	}
-	c.conversation = s.conversation
 	switch {
+	case s.ended != "":
 	case s.running == nil:
 		s.start(c)
-	case s.waiting == nil:
-		s.waiting = c
+	case c.id == "" || len(s.waiting) == 0:
+		s.waiting = append(s.waiting, c)
 	default:
 		s.complete(c.id, signalr.Failed(c.method))
 	}
 }
 
-// restart forgets the conversation, and with it a message that still waits to enter it. The call that runs keeps the old
-// one, wherever it has come to, so that nothing of it enters the new one.
-func (s *Session) restart() {
-	s.conversation, s.silentSince = nil, time.Now()
-	if s.waiting != nil {
-		s.complete(s.waiting.id, "")
-		s.waiting = nil
+// restart forgets the conversation, and breaks off the answers to what was said in it. Those calls are completed with the next one,
+// or after a while: the app takes the next answer for theirs until then, and drops what comes after their completion.
+func (s *Session) restart(id string) {
+	s.complete(id, "")
+	s.settle()
+	for _, c := range s.breakOff(outcomeRestarted) {
+		if c.id != "" {
+			s.owed = append(s.owed, c.id)
+		}
 	}
+	if len(s.owed) > 0 {
+		s.settling = time.AfterFunc(oweFor, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.settle()
+		})
+	}
+	s.forget()
+}
+
+// settle completes the calls that a restart has broken off.
+func (s *Session) settle() {
+	for _, id := range s.owed {
+		s.complete(id, "")
+	}
+	s.owed = nil
+	if s.settling != nil {
+		s.settling.Stop()
+		s.settling = nil
+	}
+}
+
+// breakOff ends the running answer, of which nothing more is sent, and what waits. The calls are to be completed by the caller.
+func (s *Session) breakOff(outcome string) (calls []*call) {
+	if c := s.running; c != nil && c.broken == "" { // one that was stopped completes itself
+		c.broken, c.held = outcome, nil
+		c.cancel()
+		calls = append(calls, c)
+	}
+	calls = append(calls, s.waiting...)
+	s.running, s.waiting = nil, nil
+	s.room.Broadcast()
+	return calls
 }
 
 // stop breaks off the running answer. Nothing of it comes after the completion of the stop but its own.
 func (s *Session) stop(id string) {
 	c := s.running
-	if c != nil {
+	if c != nil && c.broken == "" {
 		s.sendHeld(c)
-		c.stopped = true
+		c.broken = outcomeStopped
 	}
 	s.complete(id, "")
 	if c != nil {
 		c.cancel()
 	}
+}
+
+// cutOff tells the person that the answer under way will not come, since the session ends. Connections end for a deployment, and
+// after an hour.
+func (s *Session) cutOff() {
+	if s.running != nil {
+		s.sendHeld(s.running)
+	}
+	calls := s.breakOff(outcomeCut)
+	if len(calls) > 0 {
+		s.send(s.o.Protocol.Text("The service is being restarted, and this answer was cut off. Please send your message again."))
+	}
+	for _, c := range calls {
+		s.complete(c.id, signalr.Failed(c.method))
+	}
+	s.settle()
 }
 
 func (s *Session) start(c *call) {
@@ -163,11 +214,16 @@ func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error)
 	if err != nil {
 		return false, err
 	}
-	yield := func(step func() (planner.Step, bool)) error { return s.step(ctx, c, step) }
-	if c.method == "Introduce" {
-		err = c.conversation.Introduce(ctx, c.text, "", yield)
+	conversation := s.conversationFor(ctx, c)
+	if conversation == nil {
+		settle(ctx, ratelimit.Use{})
+		return false, context.Canceled
+	}
+	yield := func(read func() (any, bool)) error { return s.step(ctx, c, read) }
+	if c.question.Introduction {
+		err = conversation.Introduce(ctx, c.question.Text, c.question.WeightUnit, yield)
 	} else {
-		err = c.conversation.Send(ctx, c.text, yield)
+		err = conversation.Send(ctx, c.question.Text, yield)
 	}
 	settle(ctx, ratelimit.Use{Answered: s.answered(c, err), Tokens: logging.ModelTokens(ctx)})
 	return true, err
@@ -178,17 +234,54 @@ func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error)
 func (s *Session) answered(c *call, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	brokenOff := errors.Is(err, context.DeadlineExceeded) || !c.stopped && (s.ended == endedRetired || s.ended == endedCut)
+	brokenOff := errors.Is(err, context.DeadlineExceeded) || c.broken == outcomeCut || c.broken == "" && (s.ended == endRetired || s.ended == endCut)
 	return apierr.KindOf(err) != apierr.Unavailable && (c.steps > 0 || !brokenOff)
+}
+
+// conversationFor is the conversation that the call belongs to: the session's, or else what an earlier connection left if this
+// one begins with a message, or a new one. It is nil when the answer was broken off by now.
+func (s *Session) conversationFor(ctx context.Context, c *call) Conversation[any] {
+	s.mu.Lock()
+	conversation, resume, over := s.conversation, !s.begun && !c.question.Introduction, c.broken != "" || s.ended != ""
+	if c.question.Introduction && conversation == nil && !over {
+		s.forget()
+	}
+	s.mu.Unlock()
+	if over {
+		return nil
+	}
+	if conversation != nil {
+		return conversation
+	}
+	if resume {
+		conversation = s.o.Resume(ctx)
+	}
+	if conversation == nil {
+		conversation = s.o.Protocol.NewConversation()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == c { // else it was forgotten meanwhile
+		s.begun, s.conversation = true, conversation
+	}
+	return conversation
+}
+
+// forget ends the conversation, and what an earlier connection left.
+func (s *Session) forget() {
+	s.begun, s.conversation, s.silentSince = true, nil, time.Now()
+	s.o.Forget()
 }
 
 // How an answer may end, for the log.
 const (
-	outcomeAnswered = "answered"
-	outcomeStopped  = "stopped"
-	outcomeLimited  = "limited"
-	outcomeGone     = "client gone"
-	outcomeFailed   = "failed"
+	outcomeAnswered  = "answered"
+	outcomeStopped   = "stopped"
+	outcomeRestarted = "restarted"
+	outcomeCut       = "cut off"
+	outcomeLimited   = "limited"
+	outcomeGone      = "client gone"
+	outcomeFailed    = "failed"
 )
 
 // finish says the last of an answer and starts the one that waits.
@@ -196,10 +289,14 @@ func (s *Session) finish(c *call, asked bool, err error) (outcome string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	outcome = s.conclude(c, asked, err)
-	s.running = nil
-	if next := s.waiting; next != nil {
-		s.waiting = nil
-		s.start(next)
+	if s.running == c {
+		s.running = nil
+		if len(s.waiting) > 0 {
+			next := s.waiting[0]
+			s.waiting = s.waiting[1:]
+			s.start(next)
+			s.room.Broadcast()
+		}
 	}
 	return outcome
 }
@@ -209,25 +306,28 @@ func (s *Session) conclude(c *call, asked bool, err error) (outcome string) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	if s.ended != "" {
-		c.held = nil
+	switch {
+	case c.broken == outcomeRestarted, c.broken == outcomeCut: // all was said
+		return c.broken
+	case s.ended != "":
 		return outcomeGone
 	}
 	s.sendHeld(c)
 	failure := ""
 	switch {
-	case c.stopped:
-		outcome = outcomeStopped
+	case c.broken != "":
+		outcome = c.broken
 	case err == nil:
 		outcome = outcomeAnswered
 	case !asked && apierr.KindOf(err) == apierr.Limited:
 		outcome = outcomeLimited
-		s.send(planner.Step{Message: explain(err, time.Now())})
+		s.send(s.o.Protocol.Text(explain(err, time.Now())))
 	default:
 		outcome, failure = outcomeFailed, signalr.Failed(c.method)
-		s.send(planner.Step{Message: explain(err, time.Now())})
+		s.send(s.o.Protocol.Text(explain(err, time.Now())))
 	}
 	s.complete(c.id, failure)
+	s.settle()
 	return outcome
 }
 
@@ -262,15 +362,15 @@ func inWords(d time.Duration) string {
 
 // step takes how far the answer has come. It is sent at once when the last one is long enough ago, and else by a timer, so
 // that the model may pause meanwhile.
-func (s *Session) step(ctx context.Context, c *call, step func() (planner.Step, bool)) error {
+func (s *Session) step(ctx context.Context, c *call, read func() (any, bool)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.stopped || s.ended != "" {
+	if c.broken != "" || s.ended != "" {
 		return cmp.Or(ctx.Err(), context.Canceled)
 	}
 	c.steps++
 	due := c.held == nil // otherwise the timer runs
-	c.held = step
+	c.held = read
 	if due {
 		s.sendDue(c) //nolint:contextcheck // a timer has none
 	}
@@ -280,7 +380,7 @@ func (s *Session) step(ctx context.Context, c *call, step func() (planner.Step, 
 // sendDue sends the held step if it may be sent by now, and else sees to it that it is as soon as it may. While earlier
 // words still wait for the client, it waits as well, and newer steps take its place.
 func (s *Session) sendDue(c *call) {
-	wait := stepEvery - time.Since(c.sentAt)
+	wait := time.Until(c.next)
 	if wait <= 0 && s.writing {
 		wait = stepEvery
 	}
@@ -301,9 +401,9 @@ func (s *Session) sendDue(c *call) {
 	}
 }
 
-// sendHeld sends the step that is held, if one is and the answer was not stopped.
+// sendHeld sends the step that is held, if one is, it shows anything, and the answer was not broken off.
 func (s *Session) sendHeld(c *call) {
-	if c.held == nil || c.stopped {
+	if c.held == nil || c.broken != "" {
 		return
 	}
 	step, ok := c.held()
@@ -311,12 +411,18 @@ func (s *Session) sendHeld(c *call) {
 	if !ok {
 		return
 	}
-	c.sentAt = time.Now()
+	size := s.send(step)
+	c.next = time.Now().Add(max(stepEvery, time.Duration(size)*time.Second/stepBytes))
 	c.sent++
-	s.send(step)
 }
 
-// send sends a step, or what takes the place of one.
-func (s *Session) send(step planner.Step) {
-	_ = signalr.WriteInvocation(s.queue(), receiveMessage, toWire(step)) // a step holds nothing that JSON could not
+// send sends a step, or what takes the place of one, and returns its size in bytes.
+func (s *Session) send(step any) (size int) {
+	out := s.queue()
+	before := out.Len()
+	_ = signalr.WriteInvocation(out, receiveMessage, step) // a step holds nothing that JSON could not
+	return out.Len() - before
 }
+
+// receiveMessage is the one method of the client.
+const receiveMessage = "ReceiveMessage"

@@ -18,7 +18,6 @@ import (
 
 	"github.com/liftlog/liftlog-api/chat-service/signalr"
 	"github.com/liftlog/liftlog-api/shared/logging"
-	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
@@ -29,47 +28,47 @@ const (
 	handshakeTimeout = 60 * time.Second  // v1's
 	writeTimeout     = 10 * time.Second  // v1's; a client who takes nothing for so long is dropped
 	closeTimeout     = 5 * time.Second   // v1's; how long a client may take to close after it was told to
+	clientPatience   = 30 * time.Second  // the client's, for silence of ours; it pings every 15 s
+	probeTimeout     = time.Second       // how long a client may take to answer a ping of the websocket's
 )
 
 // maxBacklog is how many bytes may wait to be written before the session reads no more calls.
 const maxBacklog = 64 << 10
 
-// How a session ends by this service's own will, for the log.
-const (
-	endedRetired = "retired"
-	endedCut     = "cut"
-)
-
-// Conversation is what a session asks for answers, one at a time; [planner.Conversation] is one.
-type Conversation interface {
-	Introduce(ctx context.Context, locale, weightUnit string, yield planner.Yield[planner.Step]) error
-	Send(ctx context.Context, message string, yield planner.Yield[planner.Step]) error
-}
-
 // Options are what sessions are made of. All of it has to be there.
 type Options struct {
-	// NewConversation is called when the client first says something, and again after each restart. It has to return at once.
-	NewConversation func() Conversation
+	Protocol Protocol
 	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does.
 	Take func(context.Context) (ratelimit.Settle, error)
-	Log  *slog.Logger
+	// Resume returns the conversation that an earlier connection of the client's left, which is this session's from then on, or nil.
+	// It may wait for a second.
+	Resume func(context.Context) Conversation[any]
+	// Forget drops what Resume would return. It returns at once.
+	Forget func()
+	Log    *slog.Logger
 }
 
 // Session is one connection. Its methods may be called at once.
 type Session struct {
 	socket *websocket.Conn
 	o      Options
-	begun  time.Time
-	work   sync.WaitGroup // the writer and the answer
+	since  time.Time
+	work   sync.WaitGroup // the writer and the answers
 
 	mu      sync.Mutex
 	out     *bytes.Buffer // what waits to be written; nil: nothing
 	room    sync.Cond     // tells the reader that the backlog went, or that there is no point in waiting
 	writing bool
 
-	conversation     Conversation
-	silentSince      time.Time // when there last was none, or the session began
-	running, waiting *call
+	conversation Conversation[any]
+	silentSince  time.Time // when there last was none, or the session began
+	begun        bool      // something was said, or forgotten: what an earlier connection left is of no interest any more
+	running      *call
+	waiting      []*call     // in order
+	owed         []string    // the ids of calls that a restart broke off
+	settling     *time.Timer // until they are completed
+
+	probe chan struct{} // closed when the client answers a ping; nil: none is under way
 
 	shaken    bool      // the handshake is done
 	pingAt    time.Time // when to ping next
@@ -86,13 +85,18 @@ type Session struct {
 // New makes a session of a connection that was just upgraded. It has to be served, ticked about once a second, and ends by
 // itself in the first quiet moment after quietEnd, or at latestEnd.
 func New(socket *websocket.Conn, o Options, quietEnd, latestEnd time.Time) *Session {
-	s := &Session{socket: socket, o: o, begun: time.Now(), silentSince: time.Now(), quietEnd: quietEnd, latestEnd: latestEnd, code: websocket.CloseNormalClosure}
+	now := time.Now()
+	s := &Session{
+		socket: socket, o: o, since: now, silentSince: now, quietEnd: quietEnd, latestEnd: latestEnd, code: websocket.CloseNormalClosure,
+	}
 	s.room.L = &s.mu
+	socket.SetPongHandler(s.pong)
 	return s
 }
 
-// Serve reads until the connection is over and returns when nothing of it is left, neither goroutine nor socket.
-func (s *Session) Serve() {
+// Serve reads until the connection is over and returns when nothing of it is left, neither goroutine nor socket. If it was lost, and
+// neither broke the rules nor was closed by its client, what was said is returned for another one to go on with.
+func (s *Session) Serve() (left Conversation[any]) {
 	how := s.read()
 	s.mu.Lock()
 	s.end(how, "")
@@ -101,13 +105,34 @@ func (s *Session) Serve() {
 	_ = s.socket.Close()
 	s.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "connection",
 		slog.String("ended", s.ended),
-		slog.Int64("durationMs", time.Since(s.begun).Milliseconds()),
+		slog.Int64("durationMs", time.Since(s.since).Milliseconds()),
 		slog.Int64("calls", s.calls),
 		slog.Int64("records", s.records),
 		slog.Int64("bytesIn", s.bytesIn),
 		slog.Int64("bytesOut", s.bytesOut),
 	)
+	switch s.ended {
+	case endLost, endSlow, endSilent, endGivenUp, endRetired:
+		return s.conversation
+	default:
+		return nil
+	}
 }
+
+// How a session may end that another one may follow.
+const (
+	endLost    = "lost"
+	endSlow    = "slow client"    // it took nothing for writeTimeout
+	endSilent  = "client timeout" // it said nothing for clientTimeout
+	endGivenUp = "given up"       // it closed the websocket after it had heard nothing for a while
+	endRetired = "retired"
+)
+
+// Other ends.
+const (
+	endClosed = "closed by client" // who wanted it
+	endCut    = "cut"              // since it took too long to end by itself
+)
 
 // Retire moves the session's end: it is over as soon as no answer runs, and at latest at that time.
 func (s *Session) Retire(latest time.Time) {
@@ -121,10 +146,12 @@ func (s *Session) Retire(latest time.Time) {
 }
 
 // Cut ends the connection without a word.
-func (s *Session) Cut() {
+func (s *Session) Cut() { s.cut(endCut) }
+
+func (s *Session) cut(how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end(endedCut, "")
+	s.end(how, "")
 	_ = s.socket.Close()
 }
 
@@ -133,6 +160,40 @@ func (s *Session) SilentSince() (since time.Time, silent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.silentSince, s.conversation == nil && s.running == nil
+}
+
+// Probe has the client answer a ping, and ends the connection as lost when nothing comes for a second: a phone that changed its
+// network never says so. It reports whether the connection goes on, which it does as well when ctx ends before.
+func (s *Session) Probe(ctx context.Context) bool {
+	s.mu.Lock()
+	if s.probe == nil {
+		s.probe = make(chan struct{})
+	}
+	answered := s.probe
+	s.mu.Unlock()
+	deadline := time.NewTimer(probeTimeout)
+	defer deadline.Stop()
+	_ = s.socket.WriteControl(websocket.PingMessage, nil, time.Now().Add(probeTimeout)) // whether it went out shows below
+	select {
+	case <-answered:
+		return true
+	case <-ctx.Done():
+		return true
+	case <-deadline.C:
+		s.cut(endLost)
+		return false
+	}
+}
+
+// pong takes the answer to a ping.
+func (s *Session) pong(string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.probe != nil {
+		close(s.probe)
+		s.probe = nil
+	}
+	return nil
 }
 
 // Tick does what the time demands. It never waits for the client.
@@ -148,12 +209,13 @@ func (s *Session) tick(now time.Time) {
 		if !now.Before(s.cutAt) {
 			_ = s.socket.Close()
 		}
-	case !s.shaken && now.Sub(s.begun) >= handshakeTimeout:
+	case !s.shaken && now.Sub(s.since) >= handshakeTimeout:
 		s.refuse("handshake timeout", signalr.HandshakeCanceled)
 	case !s.heardAt.IsZero() && now.Sub(s.heardAt) >= clientTimeout:
-		s.end("client timeout", signalr.Rejected)
+		s.end(endSilent, signalr.Rejected)
 	case s.running == nil && now.After(s.quietEnd), !now.Before(s.latestEnd):
-		s.end(endedRetired, signalr.Leaving)
+		s.cutOff()
+		s.end(endRetired, signalr.Leaving)
 	case s.shaken && !now.Before(s.pingAt):
 		s.pingAt = s.pingAt.Add(pingEvery)
 		signalr.WritePing(s.queue())
@@ -177,12 +239,21 @@ func (s *Session) read() (how string) {
 		var closed *websocket.CloseError
 		switch {
 		case err == nil:
-		case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure:
-			return "closed by client"
+		case !errors.As(err, &closed) || closed.Code == websocket.CloseAbnormalClosure:
+			return endLost
+		case s.missesPings():
+			return endGivenUp
 		default:
-			return "lost"
+			return endClosed
 		}
 	}
+}
+
+// missesPings reports whether the client has been silent for so long that it lost the connection, and closed it when it noticed.
+func (s *Session) missesPings() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.heardAt.IsZero() && time.Since(s.heardAt) >= clientPatience
 }
 
 // readMessage takes what the message holds. Its boundaries mean nothing, and whether it is a text or a binary one no more than
@@ -298,7 +369,7 @@ func (s *Session) receive(m signalr.Message) {
 		s.calls++
 		s.invoke(m)
 	case signalr.Close:
-		s.end("closed by client", signalr.Goodbye)
+		s.end(endClosed, signalr.Goodbye)
 	case signalr.Ping, signalr.StreamItem, signalr.Completion, signalr.CancelInvocation, signalr.Ack, signalr.Sequence:
 	}
 }
@@ -314,9 +385,13 @@ func (s *Session) end(how string, farewell signalr.Farewell) {
 	}
 	s.wake()
 	s.ended, s.cutAt = how, time.Now().Add(closeTimeout)
-	s.waiting = nil
+	s.waiting, s.owed = nil, nil
+	s.settle()
 	if s.running != nil {
 		s.running.cancel()
+	}
+	if how == endClosed {
+		s.forget()
 	}
 	s.room.Broadcast()
 }
@@ -387,9 +462,9 @@ func (s *Session) written(out *bytes.Buffer, err error) {
 		buffers.Put(out)
 	}
 	if err != nil {
-		how := "lost"
+		how := endLost
 		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-			how = "slow client"
+			how = endSlow
 		}
 		s.end(how, "")
 		_ = s.socket.Close()

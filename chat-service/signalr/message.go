@@ -145,6 +145,12 @@ func Text(argument jsontext.Value) (value string, null, ok bool) {
 	return value, false, err == nil
 }
 
+// Integer reads the argument as an integer of 32 bits. As in ASP.NET Core neither "3" nor 3.0 is one.
+func Integer(argument jsontext.Value) (value int, ok bool) {
+	value, err := integer(argument)
+	return value, err == nil
+}
+
 // What the completion of a call says that failed, in the words of ASP.NET Core without detailed errors. target is the
 // method's name as the server spells it.
 
@@ -173,8 +179,9 @@ func NoStreams(target string, streams int) string {
 	return fmt.Sprintf("%s HubException: Client sent %d stream(s), Hub method expects 0.", Failed(target), streams)
 }
 
-// encoding writes values: invalid UTF-8 becomes U+FFFD, since a text message of a websocket must not hold any.
-var encoding = jsontext.AllowInvalidUTF8(true)
+// encoding writes values: invalid UTF-8 becomes U+FFFD, since a text message of a websocket must not hold any, and what is JSON as it is
+// keeps the form of its texts.
+var encoding = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true))
 
 // WriteInvocation appends a call of the client's method with one argument. It has no invocationId, not even an empty one,
 // which the client would take for a fault. After an error nothing is appended.

@@ -49,26 +49,35 @@ func (b *bench) serveChat(ctx context.Context, model string) (*process, error) {
 		"K_SERVICE=chat-service", "LOG_LEVEL=ERROR") // on Cloud Run clients are known by a header, so that each can have an address
 }
 
+// hub is one of the two: where it is, and what is sent and received there.
+type hub struct{ path, call, before string }
+
+var hubs = []hub{
+	{"/ai-chat", `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`, `"arguments":[{"message":"`},
+	{"/ai-chat-v2", `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello",3]}`, `"arguments":[{"type":"messageResponse","message":"`},
+}
+
 // socket is a client that takes as little of this machine as it can: a websocket by hand.
 type socket struct {
 	net.Conn
-	in *bufio.Reader
+	in  *bufio.Reader
+	hub hub
 }
 
 // addresses is how many clients there have been.
 var addresses atomic.Uint32
 
 // open opens a websocket from an address of its own and shakes hands.
-func open(ctx context.Context, base string) (*socket, error) {
+func open(ctx context.Context, base string, at hub) (*socket, error) {
 	address := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 10<<24+addresses.Add(1))))
 	host := strings.TrimPrefix(base, "http://")
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{conn, bufio.NewReaderSize(conn, 1<<10)}
-	_, err = fmt.Fprintf(conn, "GET /ai-chat HTTP/1.1\r\nHost: %s\r\nAuthorization: Web %s\r\nX-Forwarded-For: %s, 35.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", host, webKey, address)
+	s := &socket{conn, bufio.NewReaderSize(conn, 1<<10), at}
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Web %s\r\nX-Forwarded-For: %s, 35.0.0.1\r\nConnection: Upgrade\r\n"+
+		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", at.path, host, webKey, address)
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +131,14 @@ func (s *socket) receive() ([]byte, error) {
 	return message, err
 }
 
-// openMany opens so many, some at a time.
+// openMany opens so many at both hubs, some at a time.
 func openMany(ctx context.Context, base string, n int) ([]*socket, error) {
 	all := make([]*socket, n)
 	var group errgroup.Group
 	group.SetLimit(50)
 	for i := range all {
 		group.Go(func() (err error) {
-			all[i], err = open(ctx, base)
+			all[i], err = open(ctx, base, hubs[i%len(hubs)])
 			return err
 		})
 	}
@@ -143,7 +152,7 @@ func (b *bench) idle(ctx context.Context, n int) error {
 		return err
 	}
 	defer p.stop()
-	first, err := openMany(ctx, p.base, 1) // what the first one takes is everybody's
+	first, err := openMany(ctx, p.base, len(hubs)) // what the first ones take is everybody's
 	if err != nil {
 		return err
 	}
@@ -217,9 +226,13 @@ func (c clock) since(stamp string) (time.Duration, error) {
 	return time.Since(c.began) - time.Duration(at)*100*time.Microsecond, err
 }
 
-// model writes stamped tokens, fifty a second.
+// model writes stamped tokens, fifty a second, as an object or as plain text where tools are offered.
 func (c clock) model(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
+	body, _ := io.ReadAll(r.Body)
+	before, after := `{"Response":{"type":"messageResponse","Message":"`, `"}}`
+	if bytes.Contains(body, []byte(`"tools"`)) {
+		before, after = "", ""
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
 	say := func(content, finish string) bool {
@@ -230,7 +243,7 @@ func (c clock) model(w http.ResponseWriter, r *http.Request) {
 			strconv.Quote(content), finish)
 		return err == nil && control.Flush() == nil
 	}
-	say(`{"Response":{"type":"messageResponse","Message":"`, "null")
+	say(before, "null")
 	ticker := time.NewTicker(tokenEvery)
 	defer ticker.Stop()
 	for range tokens {
@@ -243,7 +256,7 @@ func (c clock) model(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	say(`"}}`, "stop")
+	say(after, "stop")
 	_, _ = io.WriteString(w, "data: [DONE]\n\n")
 }
 
@@ -299,10 +312,9 @@ func (b *bench) streams(ctx context.Context) error {
 
 // talk has one message answered, and returns how late each token of the answer was.
 func (s *socket) talk(c clock) (delays []time.Duration, err error) {
-	if err := s.send(`{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`); err != nil {
+	if err := s.send(s.hub.call); err != nil {
 		return nil, err
 	}
-	const before = `"arguments":[{"message":"`
 	seen := 0
 	for {
 		message, err := s.receive()
@@ -310,7 +322,7 @@ func (s *socket) talk(c clock) (delays []time.Duration, err error) {
 			return nil, err
 		}
 		for record := range strings.SplitSeq(string(message), separator) {
-			_, text, found := strings.Cut(record, before)
+			_, text, found := strings.Cut(record, s.hub.before)
 			text, _, _ = strings.Cut(text, `"`)
 			switch {
 			case found && len(text) > seen:

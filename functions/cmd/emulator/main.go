@@ -125,7 +125,10 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	}
 	defer closeAll()
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: gate.Ready}
-	chats := newHub(deps, chat.Chat, log)
+	chats, err := newHub(deps, chat.Chat, log)
+	if err != nil {
+		return err
+	}
 	var jobs []web.Mount
 	if local {
 		cleaner := cleaner{postgres.Databases{User: deps.DB, RateLimit: deps.RateLimitDB}, log}
@@ -151,15 +154,19 @@ func newHandler(service *web.Service, deps functions.Deps, chats *hub.Hub, jobs 
 type chatSettings struct{ Chat config.Chat }
 
 // newHub makes the chat of what the functions have.
-func newHub(deps functions.Deps, c config.Chat, log *slog.Logger) *hub.Hub {
+func newHub(deps functions.Deps, c config.Chat, log *slog.Logger) (*hub.Hub, error) {
+	endpoints, err := hub.Endpoints(deps.Planner, c.PlanSchema)
+	if err != nil {
+		return nil, err
+	}
 	return hub.New(hub.Options{
-		Authorize:       hub.Buyers(deps.Purchases),
-		Take:            hub.Limited(deps.Limiter, deps.Limits),
-		NewConversation: hub.Conversations(deps.Planner),
-		Keys:            c.TokenKeys,
-		MaxConnections:  c.MaxConnections,
-		Log:             log,
-	})
+		Authorize:      hub.Buyers(deps.Purchases),
+		Take:           hub.Limited(deps.Limiter, deps.Limits),
+		Endpoints:      endpoints,
+		Keys:           c.TokenKeys,
+		MaxConnections: c.MaxConnections,
+		Log:            log,
+	}), nil
 }
 
 // startModel starts a stand-in for the model's service unless the environment has a key for one or names another, and
@@ -262,7 +269,9 @@ func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr, l
 	for _, r := range routes {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Method, r.Path, r.Function, r.Summary)
 	}
-	_, _ = fmt.Fprintf(table, "GET\t%s\tchat-service\tTalk with the planner, by SignalR over a WebSocket: scripts/chat does.\n", hub.Path)
+	for _, path := range []string{"/ai-chat", "/ai-chat-v2"} {
+		_, _ = fmt.Fprintf(table, "GET\t%s\tchat-service\tTalk with the planner, by SignalR over a WebSocket: scripts/chat does.\n", path)
+	}
 	if local {
 		_, _ = fmt.Fprintf(table, "POST\t%s\tjobs/cleanup\tRemove what has had its time, as happens every hour.\n", cleanupPath)
 	}

@@ -43,7 +43,9 @@ func handlerOn(t *testing.T, url string) http.Handler {
 	deps, gate, closeAll, err := functions.Open(t.Context(), c, "test", maxConns, log)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
-	return newHandler(&web.Service{Log: log, Ready: gate.Ready}, deps, newHub(deps, chat.Chat, log))
+	chats, err := newHub(deps, chat.Chat, log)
+	require.NoError(t, err)
+	return newHandler(&web.Service{Log: log, Ready: gate.Ready}, deps, chats)
 }
 
 func get(t *testing.T, handler http.Handler, path string) *httptest.ResponseRecorder {

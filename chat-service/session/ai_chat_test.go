@@ -43,7 +43,7 @@ func TestEveryMemberOfAPlanIsWritten(t *testing.T) {
 			`"restBetweenSets":{"minRest":"00:00:00","maxRest":"00:00:00","failureRest":"00:00:00"},"supersetWithNext":false,"notes":"","link":""}],` +
 			`"notes":"d"}]},"type":"chatPlan"}`,
 	} {
-		got, err := json.Marshal(toWire(*step))
+		got, err := json.Marshal(aiChat{}.form(*step))
 		require.NoError(t, err)
 		assert.Equal(t, want, string(got), "the order of members, too")
 	}

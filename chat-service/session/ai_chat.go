@@ -7,8 +7,36 @@ import (
 	"github.com/liftlog/liftlog-api/shared/planner"
 )
 
-// receiveMessage is the one method of the client.
-const receiveMessage = "ReceiveMessage"
+// AIChat is the protocol of /ai-chat, the hub of the apps before 2026, whose plans have v1's first form. Conversations are made by
+// begin.
+func AIChat(begin func() Conversation[planner.Step]) Protocol { return aiChat{begin} }
+
+type aiChat struct {
+	begin func() Conversation[planner.Step]
+}
+
+func (p aiChat) Methods() []Method { return aiChatMethods }
+
+var aiChatMethods = []Method{
+	{"Introduce", []Parameter{Text}, func(a []Argument) (Question, bool) {
+		return Question{Introduction: true, Text: a[0].Text}, !a[0].Null
+	}},
+	{"SendMessage", []Parameter{Text}, func(a []Argument) (Question, bool) {
+		return Question{Text: a[0].Text}, !a[0].Null
+	}},
+}
+
+func (p aiChat) NewConversation() Conversation[any] { return formed[planner.Step]{p.begin(), p.form} }
+
+func (p aiChat) Text(text string) any { return messageResponse{text, "messageResponse"} }
+
+// form is that of a step.
+func (p aiChat) form(s planner.Step) any {
+	if s.Plan == nil {
+		return p.Text(s.Message)
+	}
+	return chatPlan{toPlan(s.Plan), "chatPlan"}
+}
 
 // The two things that the client is sent, with every member always there and the type last, as v1 had it.
 type (
@@ -64,13 +92,9 @@ func (t restTime) MarshalText() ([]byte, error) {
 	return []byte(clock), nil
 }
 
-// toWire is the form in which a step is sent.
-func toWire(s planner.Step) any {
-	if s.Plan == nil {
-		return messageResponse{s.Message, "messageResponse"}
-	}
-	p := plan{s.Plan.Name, s.Plan.Description, make([]planSession, 0, len(s.Plan.Sessions))}
-	for _, from := range s.Plan.Sessions {
+func toPlan(from *planner.Plan) plan {
+	p := plan{from.Name, from.Description, make([]planSession, 0, len(from.Sessions))}
+	for _, from := range from.Sessions {
 		to := planSession{from.Name, make([]exercise, 0, len(from.Exercises)), from.Description}
 		for _, e := range from.Exercises {
 			to.Exercises = append(to.Exercises, exercise{
@@ -80,5 +104,5 @@ func toWire(s planner.Step) any {
 		}
 		p.Sessions = append(p.Sessions, to)
 	}
-	return chatPlan{p, "chatPlan"}
+	return p
 }
