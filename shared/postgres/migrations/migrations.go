@@ -35,7 +35,7 @@ type set struct {
 var (
 	userSet = set{
 		folder: "user", versionTable: "v2_user_migrations", root: "users",
-		referenced: []string{"users"}, indexed: []string{"user_events", "shared_items"},
+		referenced: []string{"users"}, indexed: []string{"user_events", "shared_items", "user_follow_secrets", "user_inbox_items"},
 	}
 	rateLimitSet = set{folder: "ratelimit", versionTable: "v2_rate_limit_migrations", root: "rate_limit_consumptions"}
 )
