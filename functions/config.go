@@ -23,6 +23,8 @@ type Config struct {
 	Database    *config.Database
 	RateLimit   *config.RateLimitDatabase
 	Credentials *config.Credentials
+	Feed        *config.Feed
+	Share       *config.Share
 	Inbox       *config.Inbox
 	Purchases   *config.Purchases
 	Limits      *config.Limits
@@ -45,9 +47,8 @@ func ConfigFor(routes ...manifest.Route) *Config {
 	return &c
 }
 
-// statementTimeout bounds a statement that no request waits for any more. A stream's reader may be slow, and its
-// statement lives as long.
-const statementTimeout = 5 * time.Minute
+// statementTimeout bounds a statement that no request waits for any more: it is longer than any request waits for one.
+const statementTimeout = 30 * time.Second
 
 // Open makes what the configuration describes: pools of at most maxConns connections each, which connect when they are first
 // used, and the gate that opens when the databases turn out to be LiftLog's. The caller closes.
@@ -73,7 +74,6 @@ func Open(ctx context.Context, c *Config, application string, maxConns int, log 
 	}
 	if c.Database != nil {
 		deps.DB, err = open(c.Database.URL, c.Database.CloudSQLInstance, postgres.UserTables)
-		deps.Streams = postgres.NewStreams(maxConns)
 	}
 	if c.RateLimit != nil && err == nil {
 		deps.RateLimitDB, err = open(c.RateLimit.URL, c.RateLimit.CloudSQLInstance, postgres.RateLimitTables)
@@ -85,8 +85,14 @@ func Open(ctx context.Context, c *Config, application string, maxConns int, log 
 	if c.Credentials != nil {
 		deps.Verifier = auth.New(c.Credentials.Keys)
 	}
+	if c.Feed != nil {
+		deps.Feed = *c.Feed
+	}
+	if c.Share != nil {
+		deps.Share = *c.Share
+	}
 	if c.Inbox != nil {
-		deps.MaxInbox = c.Inbox.MaxWaiting
+		deps.Inbox = *c.Inbox
 	}
 	if c.Model != nil {
 		if warning := c.Model.Warning(time.Now()); warning != "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/liftlog/liftlog-api/functions/user"
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/config"
+	waiting "github.com/liftlog/liftlog-api/shared/inbox"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/purchase"
@@ -22,11 +23,12 @@ import (
 
 // Deps are what endpoints are made of. A function's own process fills in what its manifest entry asks for.
 type Deps struct {
-	DB          *postgres.DB      // the users' database
-	RateLimitDB *postgres.DB      // the rate limits' database
-	Streams     *postgres.Streams // long answers from DB
-	Verifier    *auth.Verifier    // passwords
-	MaxInbox    int               // messages in one inbox
+	DB          *postgres.DB   // the users' database
+	RateLimitDB *postgres.DB   // the rate limits' database
+	Verifier    *auth.Verifier // passwords
+	Feed        config.Feed
+	Share       config.Share
+	Inbox       config.Inbox
 	Purchases   *purchase.Verifier
 	Limiter     *ratelimit.Limiter
 	Limits      config.Limits
@@ -63,18 +65,21 @@ var endpoints = map[string]func(Deps) web.Endpoint{
 }
 
 func users(d Deps) *user.Handlers {
-	return &user.Handlers{DB: d.DB, Verifier: d.Verifier, Streams: d.Streams}
+	return &user.Handlers{DB: d.DB, Verifier: d.Verifier}
 }
 
 func feeds(d Deps) *feed.Handlers {
-	return &feed.Handlers{DB: d.DB, Verifier: d.Verifier, Streams: d.Streams}
+	return &feed.Handlers{DB: d.DB, Verifier: d.Verifier, MaxEvents: d.Feed.MaxEvents, MaxSecrets: d.Feed.MaxSecrets}
 }
 
 func inboxes(d Deps) *inbox.Handlers {
-	return &inbox.Handlers{DB: d.DB, Verifier: d.Verifier, MaxWaiting: d.MaxInbox}
+	limits := waiting.Limits{Messages: d.Inbox.MaxWaiting, Bytes: d.Inbox.MaxBytes}
+	return &inbox.Handlers{DB: d.DB, Verifier: d.Verifier, Limits: limits}
 }
 
-func shares(d Deps) *share.Handlers { return &share.Handlers{DB: d.DB, Verifier: d.Verifier} }
+func shares(d Deps) *share.Handlers {
+	return &share.Handlers{DB: d.DB, Verifier: d.Verifier, MaxItems: d.Share.MaxItems}
+}
 
 func planners(d Deps) *ai.Handlers {
 	return &ai.Handlers{Planner: d.Planner, Limiter: d.Limiter, WebPerDay: d.Limits.WebPerDay, MobilePerDay: d.Limits.MobilePerDay}

@@ -77,9 +77,6 @@ func TestSlowBodiesHaveTheirTime(t *testing.T) {
 // testKey is the key of password tags in tests.
 const testKey = "1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
 
-// maxInbox is a small inbox.
-const maxInbox = 20
-
 // newDeps makes what endpoints need, on the database at the URL.
 func newDeps(tb testing.TB, options postgres.Options) Deps {
 	tb.Helper()
@@ -90,7 +87,8 @@ func newDeps(tb testing.TB, options postgres.Options) Deps {
 	require.NoError(tb, err)
 	tb.Cleanup(model.Close)
 	return Deps{
-		DB: db, RateLimitDB: db, Streams: postgres.NewStreams(options.MaxConns), Verifier: auth.New(keys), MaxInbox: maxInbox,
+		DB: db, RateLimitDB: db, Verifier: auth.New(keys),
+		Feed: config.Feed{MaxEvents: 30, MaxSecrets: 30}, Share: config.Share{MaxItems: 10}, Inbox: config.Inbox{MaxWaiting: 20, MaxBytes: 64 << 10},
 		Purchases: purchase.New(config.Purchases{WebKey: config.NewSecret(webKey)}, db, slog.New(slog.DiscardHandler)),
 		Limiter:   ratelimit.New(ratelimit.Options{DB: db, TokensPerDay: 1 << 40}),
 		Limits:    config.Limits{WebPerDay: 3, MobilePerDay: 1},

@@ -62,11 +62,6 @@ type Event struct {
 
 // GetEvents writes a [GetEventsResponse] event by event: there is no bound on their number.
 func (h *Handlers) GetEvents(ctx context.Context, req GetEventsRequest, out *jsontext.Encoder) error {
-	done, err := h.Streams.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	asked := make([]feed.Followed, len(req.Users))
 	for i, user := range req.Users {
 		asked[i] = feed.Followed{UserID: user.UserID, Secret: *user.FollowSecret, Since: user.Since}

@@ -12,9 +12,10 @@ import (
 
 // Handlers are the endpoints' functions with what they need.
 type Handlers struct {
-	DB       *postgres.DB
-	Verifier *auth.Verifier
-	Streams  *postgres.Streams
+	DB         *postgres.DB
+	Verifier   *auth.Verifier
+	MaxEvents  int // of one user, without expired ones
+	MaxSecrets int // of one user
 }
 
 // MaxSecret is the length of a follow secret in UTF-16 units, which are v1's characters.

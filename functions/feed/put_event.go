@@ -52,5 +52,5 @@ func (h *Handlers) PutEvent(ctx context.Context, req PutEventRequest) error {
 		Expiry:           req.Expiry,
 		EncryptedPayload: req.EncryptedEventPayload,
 		EncryptionIV:     req.EncryptedEventIV,
-	})
+	}, h.MaxEvents)
 }

@@ -11,5 +11,5 @@ func (h *Handlers) PutSecret(ctx context.Context, req SecretRequest) error {
 	if err := h.Verifier.Verify(ctx, h.DB, req.UserID, req.Password); err != nil {
 		return err
 	}
-	return feed.AddSecret(ctx, h.DB, req.UserID, req.FollowSecret)
+	return feed.AddSecret(ctx, h.DB, req.UserID, req.FollowSecret, h.MaxSecrets)
 }

@@ -3,12 +3,13 @@ package inbox
 
 import (
 	"github.com/liftlog/liftlog-api/shared/auth"
+	"github.com/liftlog/liftlog-api/shared/inbox"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
 // Handlers are the endpoints' functions with what they need.
 type Handlers struct {
-	DB         *postgres.DB
-	Verifier   *auth.Verifier
-	MaxWaiting int // messages in one inbox
+	DB       *postgres.DB
+	Verifier *auth.Verifier
+	Limits   inbox.Limits // of one inbox
 }

@@ -32,5 +32,5 @@ func (r *PutRequest) Validate() error {
 
 // Put leaves a message in a user's inbox.
 func (h *Handlers) Put(ctx context.Context, req PutRequest) error {
-	return inbox.Put(ctx, h.DB, req.ToUserID, req.EncryptedMessage, h.MaxWaiting)
+	return inbox.Put(ctx, h.DB, req.ToUserID, req.EncryptedMessage, h.Limits)
 }

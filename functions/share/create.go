@@ -52,7 +52,7 @@ func (h *Handlers) Create(ctx context.Context, req CreateRequest) (CreateRespons
 	if err != nil {
 		return CreateResponse{}, hideUnknown(err)
 	}
-	id, err := share.Create(ctx, h.DB, req.UserID, req.EncryptedPayload.EncryptedPayload, req.EncryptedPayload.IV.Value, req.Expiry)
+	id, err := share.Create(ctx, h.DB, req.UserID, req.EncryptedPayload.EncryptedPayload, req.EncryptedPayload.IV.Value, req.Expiry, h.MaxItems)
 	return CreateResponse{ID: id}, hideUnknown(err)
 }
 

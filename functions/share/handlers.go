@@ -10,6 +10,7 @@ import (
 type Handlers struct {
 	DB       *postgres.DB
 	Verifier *auth.Verifier
+	MaxItems int // of one user, without expired ones
 }
 
 // Encrypted is a ciphertext on the wire.

@@ -31,15 +31,10 @@ type GetManyResponse struct {
 
 // GetMany writes a [GetManyResponse] profile by profile: a thousand of them can be gigabytes.
 func (h *Handlers) GetMany(ctx context.Context, req GetManyRequest, out *jsontext.Encoder) error {
-	done, err := h.Streams.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	if err := web.WriteTokens(out, jsontext.BeginObject, jsontext.String("users"), jsontext.BeginObject); err != nil {
 		return err
 	}
-	err = users.Each(ctx, h.DB, req.IDs, func(p users.Profile) error {
+	err := users.Each(ctx, h.DB, req.IDs, func(p users.Profile) error {
 		if err := web.WriteTokens(out, jsontext.String(p.ID.String())); err != nil {
 			return err
 		}

@@ -12,7 +12,6 @@ import (
 type Handlers struct {
 	DB       *postgres.DB
 	Verifier *auth.Verifier
-	Streams  *postgres.Streams
 }
 
 // Profile is a user on the wire.

@@ -91,6 +91,14 @@ func IsBroken(err error) bool {
 	return ok && e.Broken
 }
 
+// roomAfter is when a store that is full may have room again: what has expired is removed every hour.
+const roomAfter = time.Hour
+
+// Full is a [Limited] error of a store that has no room for more, which asks the caller to come back in an hour.
+func Full(detail string) *Error {
+	return &Error{Kind: Limited, Detail: detail, RetryAt: time.Now().Add(roomAfter)}
+}
+
 // Faults collects what is wrong with a request, the first [MaxFaults] of it. The zero value is ready to use.
 type Faults map[string][]string
 

@@ -63,11 +63,6 @@ type Credentials struct {
 	Keys KeyRing `env:"CREDENTIAL_KEY,required" doc:"keys of password tags, version:base64, separated by commas; the first one signs"`
 }
 
-// Inbox bounds people's inboxes.
-type Inbox struct {
-	MaxWaiting int `env:"INBOX_MAX_WAITING" envDefault:"5000" doc:"how many messages may wait in one inbox"`
-}
-
 // Option changes how [Load] works.
 type Option func(*loader)
 
@@ -205,13 +200,6 @@ func (s *Service) check(Environment) (faults []error) {
 func (h *HTTP) check(Environment) []error {
 	if h.Port < 0 || h.Port > 65535 {
 		return []error{errors.New("PORT: is out of range")}
-	}
-	return nil
-}
-
-func (i *Inbox) check(Environment) []error {
-	if i.MaxWaiting <= 0 {
-		return []error{errors.New("INBOX_MAX_WAITING: is not positive")}
 	}
 	return nil
 }

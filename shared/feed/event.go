@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/postgres"
@@ -24,112 +23,64 @@ type Event struct {
 	EncryptionIV     []byte
 }
 
-// The user's row is locked first, as deleting the user does, so that the two never wait for each other; and for as long
-// as the transaction lasts, so that the user's events get their times in the order in which they become visible.
+// Locks are taken in v1's order: the event's row before the user's, which is locked at first for its key only, as storing what
+// refers to it does. So neither waits for the other in a circle, nor for a deletion of the user. v2's writers of one user meet
+// at the clock's row, so that events get their times in the order in which they become visible.
+//
+// A time is later than those of all events that were there when the statement began and of the one that is replaced; what is
+// near the end of time leaves no room for later ones and does not count. Counting stops at the limit and needs no more than
+// an index as long as there are fewer events, expired ones among them.
 const put = `
 	WITH owner AS MATERIALIZED (
-		SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE
-	), touched AS (
-		UPDATE users SET last_accessed = now() WHERE id = $1 AND last_accessed < now() - interval '1 day'
+		SELECT id FROM users WHERE id = $1 FOR KEY SHARE
+	), admitted AS MATERIALIZED (
+		SELECT id FROM owner
+		WHERE EXISTS (SELECT FROM user_events WHERE user_id = $1 AND id = $2)
+			OR (SELECT count(*) FROM (SELECT FROM user_events WHERE user_id = $1 LIMIT (SELECT $6::bigint)) counted) < $6
+			OR (SELECT count(*) FILTER (WHERE expiry > now()) < $6 AND count(*) < 2 * $6
+				FROM (SELECT expiry FROM user_events WHERE user_id = $1 LIMIT (SELECT 2 * $6)) counted)
+	), newest AS (
+		SELECT max("timestamp") AS at FROM user_events WHERE user_id = $1 AND "timestamp" < '9999-01-01Z'
 	), clock AS (
 		INSERT INTO v2_feed_clocks (user_id, last_timestamp)
-		SELECT id, clock_timestamp() FROM owner
+		SELECT id, greatest(clock_timestamp(), newest.at + interval '1 microsecond') FROM admitted, newest
 		ON CONFLICT (user_id) DO UPDATE
-		SET last_timestamp = greatest(clock_timestamp(), v2_feed_clocks.last_timestamp + interval '1 microsecond')
+		SET last_timestamp = greatest(clock_timestamp(), excluded.last_timestamp, v2_feed_clocks.last_timestamp + interval '1 microsecond')
 		RETURNING user_id, last_timestamp
+	), stored AS (
+		INSERT INTO user_events (user_id, id, "timestamp", last_accessed, expiry, encrypted_event, encryption_iv)
+		SELECT user_id, $2, last_timestamp, last_timestamp, $3, $4, $5 FROM clock
+		ON CONFLICT (user_id, id) DO UPDATE
+		SET "timestamp" = greatest(clock_timestamp(), excluded."timestamp",
+				CASE WHEN user_events."timestamp" < '9999-01-01Z' THEN user_events."timestamp" + interval '1 microsecond' END),
+			last_accessed = excluded.last_accessed, expiry = excluded.expiry,
+			encrypted_event = excluded.encrypted_event, encryption_iv = excluded.encryption_iv
+		RETURNING user_id
+	), touched AS (
+		UPDATE users SET last_accessed = now() FROM stored
+		WHERE users.id = stored.user_id AND users.last_accessed < now() - interval '1 day'
 	)
-	INSERT INTO user_events (user_id, id, "timestamp", last_accessed, expiry, encrypted_event, encryption_iv)
-	SELECT user_id, $2, last_timestamp, last_timestamp, $3, $4, $5 FROM clock
-	ON CONFLICT (user_id, id) DO UPDATE
-	SET "timestamp" = excluded."timestamp", last_accessed = excluded.last_accessed, expiry = excluded.expiry,
-		encrypted_event = excluded.encrypted_event, encryption_iv = excluded.encryption_iv`
+	SELECT EXISTS (SELECT FROM owner), EXISTS (SELECT FROM stored)`
 
 var errNoUser = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
 
-// Put stores the event, or replaces the one with its ids, under a new timestamp.
-func Put(ctx context.Context, db *postgres.DB, e Event) error {
-	stored, err := postgres.Exec(ctx, db, "put event", put, e.UserID, e.ID, postgres.ToTimestamp(e.Expiry), e.EncryptedPayload, e.EncryptionIV)
-	if postgres.HasCode(err, postgres.ForeignKeyViolation) || err == nil && stored == 0 {
+// outcome says whether the user is there, and whether there was room.
+type outcome struct{ Known, Admitted bool }
+
+// Put stores the event, or replaces the one with its ids, under a new timestamp. When the user has as many events as limit that
+// are not expired, or twice as many in all, a new one is [apierr.Limited]. Events put at the same moment may exceed the limit
+// by as many.
+func Put(ctx context.Context, db *postgres.DB, e Event, limit int) error {
+	done, err := postgres.One(ctx, db, "put event", pgx.RowToStructByPos[outcome], nil,
+		put, e.UserID, e.ID, postgres.ToTimestamp(e.Expiry), e.EncryptedPayload, e.EncryptionIV, limit)
+	switch {
+	case err != nil:
+		return err
+	case !done.Known:
 		return db.Missing(ctx, errNoUser) // deleted at this moment
+	case !done.Admitted:
+		return apierr.Full("The user has too many events.")
+	default:
+		return nil
 	}
-	return err
-}
-
-// Followed is a user whose events somebody asks for.
-type Followed struct {
-	UserID uuid.UUID
-	Secret string // holds no NUL
-	Since  time.Time
-}
-
-// A user's events come by an index in the order of their timestamps, user by user: nothing is sorted before the first.
-const get = `
-	WITH asked AS MATERIALIZED (
-		SELECT n, user_id, secret, since, EXISTS (
-			SELECT FROM user_follow_secrets s WHERE s.user_id = a.user_id AND s.value = a.secret
-		) AS fits
-		FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) WITH ORDINALITY AS a (user_id, secret, since, n)
-	), followed AS MATERIALIZED (
-		SELECT user_id, min(since) AS since FROM asked WHERE fits GROUP BY user_id
-	)
-	(SELECT secret, NULL::uuid, NULL::uuid, NULL::timestamptz, NULL::timestamptz, NULL::bytea, NULL::bytea
-	FROM asked GROUP BY secret HAVING NOT bool_or(fits) ORDER BY min(n))
-	UNION ALL
-	SELECT NULL, e.user_id, e.id, e."timestamp", e.expiry, e.encrypted_event, e.encryption_iv
-	FROM followed f CROSS JOIN LATERAL (
-		SELECT * FROM user_events
-		WHERE user_id = f.user_id AND "timestamp" > f.since AND expiry > $4
-		ORDER BY "timestamp"
-	) e`
-
-// row is one of the two kinds that the statement returns: a secret that fits nobody, or an event.
-type row struct {
-	Secret           *string
-	UserID           *uuid.UUID
-	ID               *uuid.UUID
-	Timestamp        pgtype.Timestamptz
-	Expiry           pgtype.Timestamptz
-	EncryptedPayload []byte
-	EncryptionIV     []byte
-}
-
-// Each calls fn for every event that the secrets let its reader see and that is newer than its since and not yet
-// expired at now: user by user, the oldest first. A user asked for twice comes once, with the earlier since. It returns
-// the secrets that fit none of the users they were sent with, in the order sent, once it is sure that the database is the right one. One event is in memory at a time, and
-// the connection is held until fn has seen the last one.
-func Each(ctx context.Context, db *postgres.DB, asked []Followed, now time.Time, fn func(Event) error) (invalid []string, err error) {
-	users, secrets, sinces := make([]uuid.UUID, len(asked)), make([]string, len(asked)), make([]pgtype.Timestamptz, len(asked))
-	for i, a := range asked {
-		users[i], secrets[i], sinces[i] = a.UserID, a.Secret, postgres.ToTimestamp(a.Since)
-	}
-	rows, err := db.Query(ctx, get, users, secrets, sinces, now)
-	if err != nil {
-		return nil, postgres.Wrap("get events", err)
-	}
-	defer rows.Close()
-	invalid = []string{}
-	for rows.Next() {
-		r, err := pgx.RowToStructByPos[row](rows)
-		if err != nil {
-			return nil, postgres.Wrap("get events", err)
-		}
-		if r.Secret != nil {
-			invalid = append(invalid, *r.Secret)
-			continue
-		}
-		err = fn(Event{
-			UserID: *r.UserID, ID: *r.ID, Timestamp: postgres.FromTimestamp(r.Timestamp), Expiry: postgres.FromTimestamp(r.Expiry),
-			EncryptedPayload: r.EncryptedPayload, EncryptionIV: r.EncryptionIV,
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, postgres.Wrap("get events", err)
-	}
-	if len(invalid) > 0 {
-		return invalid, db.Missing(ctx, nil)
-	}
-	return invalid, nil
 }

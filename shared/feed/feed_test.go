@@ -2,17 +2,17 @@ package feed_test
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -36,6 +36,9 @@ func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
 	require.NoError(t, err)
 	return id
 }
+
+// limit is far from what a test stores.
+const limit = 10_000
 
 func newEvent(owner uuid.UUID) feed.Event {
 	return feed.Event{
@@ -67,13 +70,13 @@ func TestAFollowerSeesWhatTheSecretsLetThem(t *testing.T) {
 	ada, bo, cy := newUser(t, db), newUser(t, db), newUser(t, db)
 	for owner, secrets := range map[uuid.UUID][]string{ada: {"shared", "of ada"}, bo: {"shared"}, cy: {"of cy"}} {
 		for _, secret := range secrets {
-			require.NoError(t, feed.AddSecret(t.Context(), db, owner, secret))
+			require.NoError(t, feed.AddSecret(t.Context(), db, owner, secret, limit))
 		}
 	}
 	first, second, expired, ofBo, ofCy := newEvent(ada), newEvent(ada), newEvent(ada), newEvent(bo), newEvent(cy)
 	expired.Expiry = time.Now().Add(-time.Second)
 	for _, e := range []feed.Event{first, expired, second, ofBo, ofCy} {
-		require.NoError(t, feed.Put(t.Context(), db, e))
+		require.NoError(t, feed.Put(t.Context(), db, e, limit))
 	}
 	ids := func(events []feed.Event) (list []uuid.UUID) {
 		for _, e := range events {
@@ -112,12 +115,12 @@ func TestTheEndsOfTimeAreStoredAndReadAsV1Does(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	owner := newUser(t, db)
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
 	endless, late := newEvent(owner), newEvent(owner)
 	endless.Expiry = postgres.Forever
 	late.Expiry = postgres.Forever.Add(-100) // v1 would write the year 10000 if this were rounded
-	require.NoError(t, feed.Put(t.Context(), db, endless))
-	require.NoError(t, feed.Put(t.Context(), db, late))
+	require.NoError(t, feed.Put(t.Context(), db, endless, limit))
+	require.NoError(t, feed.Put(t.Context(), db, late, limit))
 	var stored []string
 	rows, _ := db.Query(t.Context(), `SELECT (expiry AT TIME ZONE 'UTC')::text FROM user_events ORDER BY "timestamp"`)
 	stored, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -142,7 +145,7 @@ func TestConcurrentPutsOfOneEventLeaveOne(t *testing.T) {
 	e := newEvent(newUser(t, db))
 	var group errgroup.Group
 	for range 32 {
-		group.Go(func() error { return feed.Put(t.Context(), db, e) })
+		group.Go(func() error { return feed.Put(t.Context(), db, e, limit) })
 	}
 	require.NoError(t, group.Wait())
 	assert.Equal(t, 1, count(t, db, "user_events"))
@@ -153,13 +156,13 @@ func TestWhoHasSeenOneEventMissesNoEarlierOne(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	owner := newUser(t, db)
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
 	const writers, each = 6, 20
 	var putting errgroup.Group
 	for range writers {
 		putting.Go(func() error {
 			for range each {
-				if err := feed.Put(t.Context(), db, newEvent(owner)); err != nil {
+				if err := feed.Put(t.Context(), db, newEvent(owner), limit); err != nil {
 					return err
 				}
 			}
@@ -196,15 +199,137 @@ func TestATimeThatGoesBackIsOutrun(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	owner := newUser(t, db)
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
 	ahead := time.Now().Add(time.Minute).UTC().Truncate(time.Microsecond)
 	_, err := db.Exec(t.Context(), `INSERT INTO v2_feed_clocks VALUES ($1, $2)`, owner, ahead)
 	require.NoError(t, err)
-	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner)))
-	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner)))
+	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner), limit))
+	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner), limit))
 	events, _ := get(t, db, feed.Followed{UserID: owner, Secret: "s", Since: postgres.Never})
 	assert.Equal(t, ahead.Add(time.Microsecond), events[0].Timestamp.UTC())
 	assert.Equal(t, ahead.Add(2*time.Microsecond), events[1].Timestamp.UTC())
+}
+
+// TestATimeIsLaterThanThoseOfAllEventsThere stores events as a v1 does whose clock is ahead.
+func TestATimeIsLaterThanThoseOfAllEventsThere(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	owner := newUser(t, db)
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
+	put := func(e feed.Event) time.Time {
+		require.NoError(t, feed.Put(t.Context(), db, e, limit))
+		events, _ := get(t, db, feed.Followed{UserID: owner, Secret: "s", Since: postgres.Never})
+		i := slices.IndexFunc(events, func(got feed.Event) bool { return got.ID == e.ID })
+		require.GreaterOrEqual(t, i, 0)
+		return events[i].Timestamp.UTC()
+	}
+	ofV1 := func(id uuid.UUID, at any) {
+		_, err := db.Exec(t.Context(), `
+			INSERT INTO user_events (user_id, id, "timestamp", last_accessed, expiry, encrypted_event)
+			VALUES ($1, $2, $3, now(), now() + interval '1 day', '')
+			ON CONFLICT (user_id, id) DO UPDATE SET "timestamp" = excluded."timestamp"`, owner, id, at)
+		require.NoError(t, err)
+	}
+	ahead := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	ofV1(uuid.New(), ahead)
+	assert.Equal(t, ahead.Add(time.Microsecond), put(newEvent(owner)), "a user's first of v2's")
+	ofV1(uuid.New(), ahead.Add(time.Minute))
+	next := put(newEvent(owner))
+	assert.Equal(t, ahead.Add(time.Minute+time.Microsecond), next)
+	replaced := newEvent(owner)
+	ofV1(replaced.ID, ahead.Add(time.Hour))
+	assert.Equal(t, ahead.Add(time.Hour+time.Microsecond), put(replaced), "the very event")
+
+	for _, end := range []pgtype.Timestamptz{postgres.ToTimestamp(postgres.Forever), postgres.ToTimestamp(postgres.Never), {Time: postgres.Forever.Add(-time.Microsecond), Valid: true}} {
+		again := newEvent(owner)
+		ofV1(again.ID, end)
+		ofV1(uuid.New(), end)
+		got := put(again)
+		assert.True(t, got.After(next) && got.Before(ahead.Add(2*time.Hour)), "the end of time leaves no room for later ones: %v", got)
+		next = got
+	}
+}
+
+func TestEventsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	owner := newUser(t, db)
+	const few = 3
+	expired := func() feed.Event {
+		e := newEvent(owner)
+		e.Expiry = time.Now().Add(-time.Minute)
+		return e
+	}
+	var kept feed.Event
+	for range few {
+		kept = newEvent(owner)
+		require.NoError(t, feed.Put(t.Context(), db, kept, few))
+	}
+	refuse := func(e feed.Event) {
+		t.Helper()
+		err := feed.Put(t.Context(), db, e, few)
+		require.Equal(t, apierr.Limited, apierr.KindOf(err), "%v", err)
+		refusal, _ := errors.AsType[*apierr.Error](err)
+		assert.False(t, refusal.RetryAt.IsZero())
+	}
+	refuse(newEvent(owner))
+	require.NoError(t, feed.Put(t.Context(), db, kept, few), "a replacement always passes")
+	other := newUser(t, db)
+	require.NoError(t, feed.Put(t.Context(), db, newEvent(other), few), "another's do not count")
+
+	kept.Expiry = time.Now().Add(-time.Minute)
+	require.NoError(t, feed.Put(t.Context(), db, kept, few))
+	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner), few), "an expired one does not count")
+	refuse(newEvent(owner))
+	for _, e := range []feed.Event{expired(), expired()} { // as v1 stores them, who knows no bounds
+		require.NoError(t, feed.Put(t.Context(), db, e, 2*few))
+	}
+	_, err := db.Exec(t.Context(), `UPDATE user_events SET expiry = now() - interval '1 minute' WHERE user_id = $1`, owner)
+	require.NoError(t, err)
+	refuse(newEvent(owner))
+	require.NoError(t, feed.Put(t.Context(), db, kept, few), "a replacement always passes")
+	_, err = db.Exec(t.Context(), `DELETE FROM user_events WHERE user_id = $1 AND id <> $2`, owner, kept.ID)
+	require.NoError(t, err)
+	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner), few))
+}
+
+func TestSecretsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	owner, other := newUser(t, db), newUser(t, db)
+	for _, secret := range []string{"1", "2", "3", "3", "1"} {
+		require.NoError(t, feed.AddSecret(t.Context(), db, owner, secret, 3))
+	}
+	assert.Equal(t, apierr.Limited, apierr.KindOf(feed.AddSecret(t.Context(), db, owner, "4", 3)))
+	assert.Equal(t, 3, count(t, db, "user_follow_secrets"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "2", 3), "one that is there stays")
+	require.NoError(t, feed.AddSecret(t.Context(), db, other, "4", 3))
+	require.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "2"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "4", 3))
+}
+
+func TestTheAccountsOwnWritesAreNotedOnceADay(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	owner := newUser(t, db)
+	e := newEvent(owner)
+	for name, write := range map[string]func() error{
+		"put event":     func() error { return feed.Put(t.Context(), db, e, limit) },
+		"add secret":    func() error { return feed.AddSecret(t.Context(), db, owner, "s", limit) },
+		"remove secret": func() error { return feed.RemoveSecret(t.Context(), db, owner, "s") },
+	} {
+		for range 2 { // something is there the second time
+			var fresh, stale time.Time
+			_, err := db.Exec(t.Context(), `UPDATE users SET last_accessed = '-infinity' WHERE id = $1`, owner)
+			require.NoError(t, err)
+			require.NoError(t, write())
+			require.NoError(t, db.QueryRow(t.Context(), `SELECT last_accessed FROM users WHERE id = $1`, owner).Scan(&stale), name)
+			assert.WithinDuration(t, time.Now(), stale, time.Hour, name)
+			require.NoError(t, write())
+			require.NoError(t, db.QueryRow(t.Context(), `SELECT last_accessed FROM users WHERE id = $1`, owner).Scan(&fresh), name)
+			assert.Equal(t, stale, fresh, name)
+		}
+	}
 }
 
 func TestASecretPutManyTimesAtOnceIsStoredOnce(t *testing.T) {
@@ -213,7 +338,7 @@ func TestASecretPutManyTimesAtOnceIsStoredOnce(t *testing.T) {
 	owner := newUser(t, db)
 	var group errgroup.Group
 	for range 64 {
-		group.Go(func() error { return feed.AddSecret(t.Context(), db, owner, "s") })
+		group.Go(func() error { return feed.AddSecret(t.Context(), db, owner, "s", limit) })
 	}
 	require.NoError(t, group.Wait())
 	assert.Equal(t, 1, count(t, db, "user_follow_secrets"))
@@ -227,9 +352,9 @@ func TestEveryCopyOfASecretIsRemoved(t *testing.T) {
 		_, err := db.Exec(t.Context(), `INSERT INTO user_follow_secrets VALUES ($1, $2, 's')`, uuid.New(), owner)
 		require.NoError(t, err)
 	}
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
 	assert.Equal(t, 2, count(t, db, "user_follow_secrets"), "no third copy")
-	require.NoError(t, feed.AddSecret(t.Context(), db, other, "s"))
+	require.NoError(t, feed.AddSecret(t.Context(), db, other, "s", limit))
 	require.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "s"))
 	assert.Equal(t, 1, count(t, db, "user_follow_secrets"))
 	require.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "s"), "a second time")
@@ -243,15 +368,15 @@ func TestDeletionBesideWritesLeavesNothing(t *testing.T) {
 		_, err := db.Exec(t.Context(), `UPDATE users SET last_accessed = '-infinity' WHERE id = $1`, owner) // so that it is touched
 		require.NoError(t, err)
 		again := newEvent(owner)
-		require.NoError(t, feed.Put(t.Context(), db, again))
+		require.NoError(t, feed.Put(t.Context(), db, again, limit))
 		var group sync.WaitGroup
 		for i := range 8 {
 			group.Go(func() {
 				for range 4 {
 					for name, err := range map[string]error{
-						"put":    feed.Put(t.Context(), db, newEvent(owner)),
-						"again":  feed.Put(t.Context(), db, again),
-						"add":    feed.AddSecret(t.Context(), db, owner, fmt.Sprint("s", i)),
+						"put":    feed.Put(t.Context(), db, newEvent(owner), limit),
+						"again":  feed.Put(t.Context(), db, again, limit),
+						"add":    feed.AddSecret(t.Context(), db, owner, fmt.Sprint("s", i), limit),
 						"remove": feed.RemoveSecret(t.Context(), db, owner, fmt.Sprint("s", i)),
 					} {
 						assert.True(t, err == nil || apierr.KindOf(err) == apierr.NotFound, "%s: %v", name, err)
@@ -265,60 +390,4 @@ func TestDeletionBesideWritesLeavesNothing(t *testing.T) {
 	for _, table := range []string{"user_events", "user_follow_secrets", "v2_feed_clocks"} {
 		assert.Zero(t, count(t, db, table), table)
 	}
-}
-
-func TestEachUsersEventsComeByAnIndex(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	fill(t, db, 2000, 30)
-	plan := explain(t, db, 1000)
-	assert.NotContains(t, plan, "Seq Scan on user_events")
-	assert.Contains(t, plan, "v2_ix_user_events_user_id_timestamp")
-	_, events, found := strings.Cut(plan, "Nested Loop")
-	require.True(t, found, plan)
-	assert.NotContains(t, events, "Sort", "nothing is sorted before the first row: %s", plan)
-}
-
-// fill stores many users with a secret and events, spread over the table as time would.
-func fill(t *testing.T, db *postgres.DB, users, events int) {
-	t.Helper()
-	_, err := db.Exec(t.Context(), fmt.Sprintf(`
-		INSERT INTO users (id, user_lookup, hashed_password, salt)
-			SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'u' || n, '', '' FROM generate_series(1, %d) n;
-		INSERT INTO user_follow_secrets SELECT gen_random_uuid(), id, 's' FROM users;
-		INSERT INTO user_events (id, user_id, "timestamp", last_accessed, expiry, encrypted_event)
-			SELECT gen_random_uuid(), id, now() - n * interval '1 hour', now(), now() + interval '30 days', repeat('x', 500)::bytea
-			FROM generate_series(1, %d) n, users;
-		ANALYZE`, users, events))
-	require.NoError(t, err)
-}
-
-// recorder notes the statement that Each sends.
-type recorder struct {
-	query string
-	args  []any
-}
-
-func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	r.query, r.args = data.SQL, data.Args
-	return ctx
-}
-func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-// explain returns the plan for reading that many users' events.
-func explain(t *testing.T, db *postgres.DB, users int) string {
-	t.Helper()
-	asked := make([]feed.Followed, users)
-	for i := range asked {
-		asked[i] = feed.Followed{UserID: uuid.MustParse(fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1)), Secret: "s", Since: postgres.Never}
-	}
-	r := &recorder{}
-	recorded := pgtest.Pool(t, postgres.Options{URL: db.Config().ConnString(), MaxConns: 1, Tracer: r})
-	_, err := feed.Each(t.Context(), recorded, asked, time.Now(), func(feed.Event) error { return nil })
-	require.NoError(t, err)
-	rows, _ := db.Query(t.Context(), `EXPLAIN `+r.query, r.args...)
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	require.NoError(t, err)
-	require.True(t, slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "user_events") }))
-	return strings.Join(lines, "\n")
 }

@@ -2,7 +2,9 @@ package inbox_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -31,16 +33,16 @@ func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
 	return id
 }
 
-const limit = 5000
+var limits = inbox.Limits{Messages: 5000, Bytes: 8 << 20}
 
 func TestMessagesAreHandedOverOnceOldestFirst(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	to, other := newUser(t, db), newUser(t, db)
 	for i := range 5 {
-		require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{byte(i)}, {1, 2}}, limit))
+		require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{byte(i)}, {1, 2}}, limits))
 	}
-	require.NoError(t, inbox.Put(t.Context(), db, other, [][]byte{{9}}, limit))
+	require.NoError(t, inbox.Put(t.Context(), db, other, [][]byte{{9}}, limits))
 	var got []byte
 	for _, size := range []int{3, 2, 0} {
 		messages, err := inbox.Take(t.Context(), db, to, 3)
@@ -69,14 +71,45 @@ func TestAFullInboxAndNobodys(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	to := newUser(t, db)
+	three := inbox.Limits{Messages: 3, Bytes: 8 << 20}
 	for range 3 {
-		require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{1}}, 3))
+		require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{1}}, three))
 	}
-	assert.Equal(t, apierr.Limited, apierr.KindOf(inbox.Put(t.Context(), db, to, [][]byte{{1}}, 3)))
+	assert.Equal(t, apierr.Limited, apierr.KindOf(inbox.Put(t.Context(), db, to, [][]byte{{1}}, three)))
 	_, err := inbox.Take(t.Context(), db, to, 1)
 	require.NoError(t, err)
-	require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{1}}, 3), "there is room again")
-	assert.Equal(t, apierr.NotFound, apierr.KindOf(inbox.Put(t.Context(), db, uuid.New(), [][]byte{{1}}, 3)))
+	require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{1}}, three), "there is room again")
+	assert.Equal(t, apierr.NotFound, apierr.KindOf(inbox.Put(t.Context(), db, uuid.New(), [][]byte{{1}}, three)))
+}
+
+func TestAnInboxIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	random := make([]byte, inbox.MaxMessage)
+	_, _ = rand.Read(random)
+	cut := func(message []byte) [][]byte { return slices.Collect(slices.Chunk(message, 1<<10)) }
+	for name, message := range map[string][]byte{"that are stored as they are": random, "that are compressed": make([]byte, inbox.MaxMessage)} {
+		t.Run("messages "+name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			to := newUser(t, db)
+			limits := inbox.Limits{Messages: 5000, Bytes: 8 << 20}
+			stored := 0
+			for ; stored < 1000; stored++ {
+				err := inbox.Put(t.Context(), db, to, cut(message), limits)
+				if apierr.KindOf(err) == apierr.Limited {
+					break
+				}
+				require.NoError(t, err)
+			}
+			assert.InEpsilon(t, limits.Bytes/len(message), stored, 0.01)
+			require.NoError(t, inbox.Put(t.Context(), db, to, cut(message[:100]), limits), "a small one has room")
+			for range 3 {
+				_, err := inbox.Take(t.Context(), db, to, 1)
+				require.NoError(t, err)
+			}
+			require.NoError(t, inbox.Put(t.Context(), db, to, cut(message), limits), "there is room again")
+		})
+	}
 }
 
 // TestManyReadersWhileMessagesArrive counts every message that any reader gets.
@@ -89,7 +122,7 @@ func TestManyReadersWhileMessagesArrive(t *testing.T) {
 	for i := range senders {
 		sending.Go(func() error {
 			for n := range each {
-				if err := inbox.Put(t.Context(), db, to, [][]byte{{byte(i), byte(n)}}, limit); err != nil {
+				if err := inbox.Put(t.Context(), db, to, [][]byte{{byte(i), byte(n)}}, limits); err != nil {
 					return err
 				}
 			}
@@ -145,7 +178,7 @@ func TestDeletionBesideMessagesLeavesNothing(t *testing.T) {
 		for range 6 {
 			group.Go(func() {
 				for range 5 {
-					err := inbox.Put(t.Context(), db, to, [][]byte{{1}}, limit)
+					err := inbox.Put(t.Context(), db, to, [][]byte{{1}}, limits)
 					assert.True(t, err == nil || apierr.KindOf(err) == apierr.NotFound, "%v", err)
 					_, err = inbox.Take(t.Context(), db, to, 2)
 					assert.NoError(t, err)

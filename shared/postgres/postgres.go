@@ -127,8 +127,6 @@ func settings(o Options) map[string]string {
 		"lock_timeout": milliseconds(o.LockTimeout),
 		// Compiling a plan takes longer than any of these statements, and a large estimate is all it takes to have it compiled.
 		"jit": "off",
-		// Statements here read by an index and in its order; from a bitmap rows would have to be sorted before the first one.
-		"enable_bitmapscan": "off",
 	}
 }
 

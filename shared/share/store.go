@@ -26,29 +26,49 @@ var (
 	errNoItem = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such shared item."}
 )
 
+// Counting stops at the limit and needs no more than an index as long as there are fewer items, expired ones among them. Locks
+// are taken in v1's order: the user's row last, and at first for its key only.
 const create = `
-	WITH touched AS (
-		UPDATE users SET last_accessed = now() WHERE id = $2 AND last_accessed < now() - interval '1 day'
+	WITH owner AS MATERIALIZED (
+		SELECT id FROM users WHERE id = $2 FOR KEY SHARE
+	), admitted AS MATERIALIZED (
+		SELECT id FROM owner
+		WHERE (SELECT count(*) FROM (SELECT FROM shared_items WHERE user_id = $2 LIMIT (SELECT $6::bigint)) counted) < $6
+			OR (SELECT count(*) FILTER (WHERE expiry > now()) < $6 AND count(*) < 2 * $6
+				FROM (SELECT expiry FROM shared_items WHERE user_id = $2 LIMIT (SELECT 2 * $6)) counted)
+	), created AS (
+		INSERT INTO shared_items (id, user_id, "timestamp", expiry, encrypted_payload, encryption_iv)
+		SELECT $1, id, now(), $3, $4, $5 FROM admitted
+		ON CONFLICT (id) DO NOTHING
+		RETURNING user_id
+	), touched AS (
+		UPDATE users SET last_accessed = now() FROM created
+		WHERE users.id = created.user_id AND last_accessed < now() - interval '1 day'
 	)
-	INSERT INTO shared_items (id, user_id, "timestamp", expiry, encrypted_payload, encryption_iv)
-	VALUES ($1, $2, now(), $3, $4, $5)
-	ON CONFLICT (id) DO NOTHING`
+	SELECT EXISTS (SELECT FROM owner), EXISTS (SELECT FROM admitted), EXISTS (SELECT FROM created)`
 
 // attempts is how many ids are tried for a new item; even one clash in 36^12 is not to be expected.
 const attempts = 3
 
-// Create stores the user's item until the expiry and returns the id for its link.
-func Create(ctx context.Context, db *postgres.DB, owner uuid.UUID, payload, iv []byte, expiry time.Time) (id string, err error) {
+// outcome says whether the user is there, whether there was room, and whether the id was free.
+type outcome struct{ Known, Admitted, Created bool }
+
+// Create stores the user's item until the expiry and returns the id for its link. When the user has as many items as limit
+// that are not expired, or twice as many in all, it is [apierr.Limited]. Items stored at the same moment may exceed the limit
+// by as many.
+func Create(ctx context.Context, db *postgres.DB, owner uuid.UUID, payload, iv []byte, expiry time.Time, limit int) (id string, err error) {
 	for range attempts {
 		id = user.NewLookup()
-		done, err := postgres.Exec(ctx, db, "create shared item", create, id, owner, postgres.ToTimestamp(expiry), payload, iv)
-		if postgres.HasCode(err, postgres.ForeignKeyViolation) { // deleted at this moment
-			return "", db.Missing(ctx, errNoUser)
-		}
-		if err != nil {
+		done, err := postgres.One(ctx, db, "create shared item", pgx.RowToStructByPos[outcome], nil,
+			create, id, owner, postgres.ToTimestamp(expiry), payload, iv, limit)
+		switch {
+		case err != nil:
 			return "", err
-		}
-		if done == 1 {
+		case !done.Known: // deleted at this moment
+			return "", db.Missing(ctx, errNoUser)
+		case !done.Admitted:
+			return "", apierr.Full("The user has too many shared items.")
+		case done.Created:
 			return id, nil
 		}
 	}

@@ -30,7 +30,7 @@ func TestAnItemLivesUntilItsExpiry(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, user.Replace(t.Context(), db, owner, user.Content{EncryptionIV: []byte{}, RSAPublicKey: []byte("key")}))
 	expiry := time.Now().Add(time.Hour).Truncate(time.Microsecond)
-	id, err := share.Create(t.Context(), db, owner, []byte("payload"), []byte("iv"), expiry)
+	id, err := share.Create(t.Context(), db, owner, []byte("payload"), []byte("iv"), expiry, 1000)
 	require.NoError(t, err)
 	assert.Regexp(t, `^[a-z][a-z0-9]{11}$`, id)
 
@@ -42,7 +42,7 @@ func TestAnItemLivesUntilItsExpiry(t *testing.T) {
 	_, err = share.Find(t.Context(), db, "nothing", time.Now())
 	assert.Equal(t, apierr.NotFound, apierr.KindOf(err))
 
-	endless, err := share.Create(t.Context(), db, owner, []byte{}, []byte("iv"), postgres.Forever)
+	endless, err := share.Create(t.Context(), db, owner, []byte{}, []byte("iv"), postgres.Forever, 1000)
 	require.NoError(t, err)
 	_, err = share.Find(t.Context(), db, endless, time.Now())
 	require.NoError(t, err)
@@ -50,8 +50,34 @@ func TestAnItemLivesUntilItsExpiry(t *testing.T) {
 	require.NoError(t, user.Delete(t.Context(), db, owner))
 	_, err = share.Find(t.Context(), db, endless, time.Now())
 	assert.Equal(t, apierr.NotFound, apierr.KindOf(err))
-	_, err = share.Create(t.Context(), db, owner, nil, nil, expiry)
+	_, err = share.Create(t.Context(), db, owner, nil, nil, expiry, 1000)
 	assert.Error(t, err)
-	_, err = share.Create(t.Context(), db, owner, []byte{}, []byte{}, expiry)
+	_, err = share.Create(t.Context(), db, owner, []byte{}, []byte{}, expiry, 1000)
 	assert.Equal(t, apierr.NotFound, apierr.KindOf(err))
+}
+
+func TestItemsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	owner := uuid.New()
+	_, err := user.Create(t.Context(), db, owner, auth.Credential{
+		Salt: []byte{1}, Tag: auth.Tag{KeyVersion: 1, HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
+	})
+	require.NoError(t, err)
+	create := func(expiry time.Time) error {
+		_, err := share.Create(t.Context(), db, owner, []byte("payload"), []byte("iv"), expiry, 3)
+		return err
+	}
+	later, before := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
+	for range 2 {
+		require.NoError(t, create(before))
+	}
+	for range 3 {
+		require.NoError(t, create(later), "expired ones do not count")
+	}
+	assert.Equal(t, apierr.Limited, apierr.KindOf(create(later)))
+	_, err = db.Exec(t.Context(), `UPDATE shared_items SET expiry = now()`)
+	require.NoError(t, err)
+	require.NoError(t, create(later))
+	assert.Equal(t, apierr.Limited, apierr.KindOf(create(later)), "twice as many in all")
 }

@@ -3,6 +3,7 @@
 package user
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -92,8 +93,19 @@ const columns = `id, user_lookup, encrypted_current_plan, encrypted_profile_pict
 const (
 	findByID     = `SELECT ` + columns + ` FROM users WHERE id = $1`
 	findByLookup = `SELECT ` + columns + ` FROM users WHERE user_lookup = $1`
-	findMany     = `SELECT ` + columns + ` FROM users WHERE id = ANY($1)`
 )
+
+// Columns tell their size without being read.
+const findPage = `
+	WITH sized AS (
+		SELECT *, coalesce(octet_length(encrypted_current_plan), 0) + coalesce(octet_length(encrypted_profile_picture), 0)
+			+ coalesce(octet_length(encrypted_name), 0) + octet_length(encryption_iv) + octet_length(rsa_public_key) AS own_size
+		FROM users WHERE id = ANY($1)
+	), measured AS (
+		SELECT *, row_number() OVER so_far AS n, sum(own_size) OVER so_far AS size, count(*) OVER () AS found
+		FROM sized WINDOW so_far AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+	)
+	SELECT ` + columns + `, n < found FROM measured WHERE n = 1 OR size <= $2 ORDER BY n`
 
 // Find returns the profile of the user with the id.
 func Find(ctx context.Context, db *postgres.DB, id uuid.UUID) (Profile, error) {
@@ -109,33 +121,48 @@ func findOne(ctx context.Context, db *postgres.DB, query string, key any) (Profi
 	return postgres.One(ctx, db, "find user", pgx.RowToStructByPos[Profile], errUnknown, query, key)
 }
 
-// Each calls fn for the profile of every user among the ids, in no particular order, while they come in. Ids of nobody
-// are passed over, once it is sure that the database is the right one. It holds one profile in memory at a time, and its connection until fn has seen the last one.
+// Each calls fn for the profile of every user among the ids, once, in no particular order. Ids of nobody are passed over, once
+// it is sure that the database is the right one. It reads pages as [postgres.PageBytes] describes: each profile is as it was at
+// one moment, and a later one may be of a later.
 func Each(ctx context.Context, db *postgres.DB, ids []uuid.UUID, fn func(Profile) error) error {
-	found := map[uuid.UUID]bool{}
-	rows, err := db.Query(ctx, findMany, ids)
-	if err != nil {
-		return postgres.Wrap("find users", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		profile, err := pgx.RowToStructByPos[Profile](rows)
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, compareIDs)
+	ids = slices.Compact(ids)
+	unknown := len(ids)
+	for look := postgres.FirstPageRows; len(ids) > 0; {
+		asked := ids[:min(look, len(ids))]
+		page, err := postgres.All(ctx, db, "find users", pgx.RowToStructByPos[found], findPage, asked, postgres.PageBytes)
 		if err != nil {
-			return postgres.Wrap("find users", err)
-		}
-		found[profile.ID] = true
-		if err := fn(profile); err != nil {
 			return err
 		}
+		for _, p := range page {
+			if err := fn(p.Profile); err != nil {
+				return err
+			}
+		}
+		done := len(asked)
+		if last := len(page) - 1; last >= 0 && page[last].More {
+			at, _ := slices.BinarySearchFunc(asked, page[last].ID, compareIDs)
+			done = at + 1
+		}
+		ids, look = ids[done:], postgres.NextPageRows(len(page))
+		unknown -= len(page)
 	}
-	if err := rows.Err(); err != nil {
-		return postgres.Wrap("find users", err)
-	}
-	if slices.ContainsFunc(ids, func(id uuid.UUID) bool { return !found[id] }) {
+	if unknown > 0 {
 		return db.Missing(ctx, nil)
 	}
 	return nil
 }
+
+// found is a row of a page.
+type found struct {
+	Profile
+
+	More bool // users follow that the page has no room for
+}
+
+// compareIDs is PostgreSQL's order.
+func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
 const replace = `
 	UPDATE users
