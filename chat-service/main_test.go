@@ -45,7 +45,7 @@ func start(t *testing.T, environ ...string) (*server, *plannertest.Server) {
 	require.NoError(t, err)
 	t.Cleanup(model.Close)
 	s := launch(t, append([]string{"DATABASE_URL=" + pgtest.URL(t), "OPENAI_BASE_URL=" + model.URL()}, environ...)...)
-	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond, "%s", s.Log)
+	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusOK }, time.Minute, 5*time.Millisecond, "%s", s.Log)
 	return s, model
 }
 
@@ -156,9 +156,9 @@ func TestAClientWhoLeavesEndsTheRequestToTheModel(t *testing.T) {
 	s, model := start(t)
 	c := s.connect(t)
 	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
-	require.Eventually(t, func() bool { return model.Active() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return model.Active() == 1 }, time.Minute, time.Millisecond)
 	require.NoError(t, c.Close())
-	require.Eventually(t, func() bool { return model.Active() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return model.Active() == 0 }, time.Minute, time.Millisecond)
 }
 
 func TestNamedOriginsMaySendCredentials(t *testing.T) {
@@ -184,7 +184,7 @@ func TestSIGTERMEndsItInTimeWhateverClientsDo(t *testing.T) {
 	send(t, busy, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
 	require.Eventually(t, func() bool { return model.Active() == 1 }, 20*time.Second, time.Millisecond)
 	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
-	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusServiceUnavailable }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusServiceUnavailable }, time.Minute, 5*time.Millisecond)
 	assert.Equal(t, http.StatusOK, s.status(t, web.LivePath))
 	require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
 }
@@ -218,7 +218,7 @@ func TestOnAnotherDatabaseItEnds(t *testing.T) {
 func TestWithoutItsDatabaseItIsUnavailable(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
-	require.Eventually(t, func() bool { return s.status(t, web.LivePath) == http.StatusOK }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.status(t, web.LivePath) == http.StatusOK }, time.Minute, 5*time.Millisecond)
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, web.ReadyPath))
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "/ai-chat"))
 }

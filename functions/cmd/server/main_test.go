@@ -51,7 +51,7 @@ func launch(tb testing.TB, environ ...string) *server {
 func start(tb testing.TB, target, url string) *server {
 	tb.Helper()
 	s := launch(tb, "FUNCTION_TARGET="+target, "DATABASE_URL="+url)
-	require.Eventually(tb, func() bool { return s.status(tb, http.MethodGet, web.ReadyPath, "") == http.StatusOK }, 20*time.Second, 5*time.Millisecond,
+	require.Eventually(tb, func() bool { return s.status(tb, http.MethodGet, web.ReadyPath, "") == http.StatusOK }, time.Minute, 5*time.Millisecond,
 		"%s", s.Log)
 	return s
 }
@@ -171,14 +171,14 @@ func TestTheFrameworkServesTheTarget(t *testing.T) {
 func TestHealthNeedsNoDatabase(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=Health")
-	require.Eventually(t, func() bool { return s.status(t, "GET", "/health", "") == http.StatusOK }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.status(t, "GET", "/health", "") == http.StatusOK }, time.Minute, 5*time.Millisecond)
 }
 
 func TestWithoutItsDatabaseAFunctionIsUnavailable(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=PutUser", "DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
 	body := fmt.Sprintf(`{"id":%q,"password":"x","encryptionIV":"","rsaPublicKey":""}`, uuid.New())
-	require.Eventually(t, func() bool { return s.status(t, "PUT", "/v2/user", body) == http.StatusServiceUnavailable }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return s.status(t, "PUT", "/v2/user", body) == http.StatusServiceUnavailable }, time.Minute, 5*time.Millisecond)
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "GET", web.ReadyPath, ""))
 }
 
@@ -208,7 +208,7 @@ func TestSIGTERMLetsRunningRequestsEnd(t *testing.T) {
 	_, err := io.WriteString(sender, `{"ids":`)
 	require.NoError(t, err)
 	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
-	require.Eventually(t, func() bool { return s.status(t, "GET", web.LivePath, "") == 0 }, 10*time.Second, 5*time.Millisecond, "it still takes requests")
+	require.Eventually(t, func() bool { return s.status(t, "GET", web.LivePath, "") == 0 }, time.Minute, 5*time.Millisecond, "it still takes requests")
 	_, err = fmt.Fprintf(sender, `[%q]}`, uuid.New())
 	require.NoError(t, err)
 	require.NoError(t, sender.Close())
@@ -261,7 +261,6 @@ func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
 		require.NotNil(t, response)
 		assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 		assert.NotEmpty(t, response.Header.Get("Retry-After"))
-		assert.Contains(t, s.Log.String(), "The service is restarting.")
 	})
 }
 

@@ -184,7 +184,8 @@ func database(tb testing.TB, durable bool, template func(*testServer) string) st
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		// It waits for a checkpoint, which takes its time on a machine under load.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.drop(ctx, name); err != nil {
 			tb.Error(err)
