@@ -29,6 +29,9 @@ func FuzzBodies(f *testing.F) {
 			`{"toUserId":"` + user.ID.String() + `","encryptedMessage":["QQ==",null]}`,
 			user.login("userId") + `,"encryptedPayload":{"encryptedPayload":"","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`, `{"id":1e999}`,
 			`{"password":"\u0000","id":"0e000000-0000-4000-8000-000000000001"}`, `{"ids":[[[[[[[[]]]]]]]]}`, `{"encryptionIV":"QQ= ="}`, goodWorkout,
+			`{"users":[{}],"uſers":0,"USERS":[null,{"since":"2024-02-03T04:05+14"}]}`, `{"ids":null,"ids":[],"\u0069ds":["` + user.ID.String() + `"]}`,
+			user.login("userId") + `,"encryptedPayload":{"iv":{"value":"QQ=="}},"encryptedPayload":{"iv":null,"iv":{}},"expiry":"2099-01-01T00:00-14:00"}`,
+			`{"attributes":{"goals":["Goal"],"gender":null},"attributes":{"exerciseToKilograms":{"a":1,"a":null}}}`,
 			`{"attributes":{"areasToWorkout":["Arms"],"volume":1e1,"exerciseToKilograms":{"x":1e300,"":-0},"additionalInfo":"\ud83d"}}`,
 		} {
 			f.Add(uint8(i), body)
@@ -43,7 +46,7 @@ func FuzzBodies(f *testing.F) {
 // FuzzPaths sends anything in the place of a path's variable.
 func FuzzPaths(f *testing.F) {
 	handler := newHandler(f, postgres.Options{URL: pgtest.URL(f), MaxConns: 4})
-	for _, name := range []string{"x", "0e000000-0000-4000-8000-000000000001", "{0e000000-0000-4000-8000-000000000001}", "\x00", "\xff", "%00"} {
+	for _, name := range []string{"x", "0e000000-0000-4000-8000-000000000001", "{0e000000-0000-4000-8000-000000000001}", " (0e000000-0000-4000-8000-000000000001)\n", "\x00", "\xff", "%00"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

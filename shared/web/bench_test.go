@@ -58,6 +58,7 @@ func BenchmarkDecode(b *testing.B) {
 		{"1000 followed", feed, followed(1000)},
 		{"event of 2 KB", put, event(2 << 10)},
 		{"event of 60 KB", put, event(60 << 10)},
+		{"event of 128 KB", put, event(128 << 10)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			service := web.Service{Log: slog.New(slog.DiscardHandler)}
