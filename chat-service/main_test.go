@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,9 +64,9 @@ func (s *server) status(t *testing.T, path string) int {
 }
 
 // connect negotiates as the client does, opens a websocket and shakes hands.
-func (s *server) connect(t *testing.T) *websocket.Conn {
+func (s *server) connect(t *testing.T, path string) *websocket.Conn {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Address+"/ai-chat/negotiate?negotiateVersion=1", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Address+path+"/negotiate?negotiateVersion=1", nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer Web "+webKey)
 	response, err := http.DefaultClient.Do(r)
@@ -76,7 +77,7 @@ func (s *server) connect(t *testing.T) *websocket.Conn {
 		Token string `json:"connectionToken"`
 	}
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&negotiation))
-	c, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Address+"/ai-chat?id="+negotiation.Token, r.Header) //nolint:bodyclose // a websocket's
+	c, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Address+path+"?id="+negotiation.Token, r.Header) //nolint:bodyclose // a websocket's
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	send(t, c, `{"protocol":"json","version":1}`)
@@ -108,15 +109,26 @@ func receive(t *testing.T, c *websocket.Conn, last string) (before string) {
 func TestAConversationWithThePlanner(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t)
-	c := s.connect(t)
+	c := s.connect(t, "/ai-chat")
 	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`)
 	assert.Equal(t, `{"type":1,"target":"ReceiveMessage","arguments":[{"message":"You said: hello. This answer comes from the fake model `+
 		`and is long enough to need several pieces.","type":"messageResponse"}]}`, receive(t, c, `{"type":3,"invocationId":"0","result":null}`))
 	send(t, c, `{"type":1,"invocationId":"1","target":"SendMessage","arguments":["a plan"]}`)
-	assert.JSONEq(t, recordedPlan(t), receive(t, c, `{"type":3,"invocationId":"1","result":null}`))
+	assert.JSONEq(t, recordedPlan(t, "hub-ai-chat"), receive(t, c, `{"type":3,"invocationId":"1","result":null}`))
 	send(t, c, `{"type":1,"target":"RestartChat","arguments":[]}`)
 	send(t, c, `{"type":1,"invocationId":"2","target":"Introduce","arguments":["de-DE"]}`)
 	assert.Contains(t, receive(t, c, `{"type":3,"invocationId":"2","result":null}`), "de-DE")
+
+	today := s.connect(t, "/v2/ai-chat-v2")
+	send(t, today, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello",3]}`)
+	assert.Equal(t, `{"type":1,"target":"ReceiveMessage","arguments":[{"type":"messageResponse","message":"You said: hello. This answer comes from the fake `+
+		`model and is long enough to need several pieces."}]}`, receive(t, today, `{"type":3,"invocationId":"0","result":null}`))
+	send(t, today, `{"type":1,"invocationId":"1","target":"SendMessage","arguments":["a plan",3]}`)
+	assert.JSONEq(t, recordedPlan(t, "hub-ai-chat-v2"), receive(t, today, `{"type":3,"invocationId":"1","result":null}`))
+	send(t, today, `{"type":1,"invocationId":"2","target":"Introduce","arguments":["de-DE",3,"lbs"]}`)
+	introduction := receive(t, today, `{"type":3,"invocationId":"2","result":null}`)
+	assert.Contains(t, introduction, "de-DE")
+	assert.Contains(t, introduction, "pounds")
 
 	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 	receive(t, c, `{"type":7,"allowReconnect":true}`)
@@ -134,9 +146,9 @@ func TestAConversationWithThePlanner(t *testing.T) {
 }
 
 // recordedPlan is the last step of the plan that v1 was recorded with, whose stand-in answered the same.
-func recordedPlan(t *testing.T) (last string) {
+func recordedPlan(t *testing.T, recording string) (last string) {
 	t.Helper()
-	file, err := os.Open("testdata/v1/hub-ai-chat.jsonl")
+	file, err := os.Open("testdata/v1/" + recording + ".jsonl")
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
 	lines := bufio.NewScanner(file)
@@ -154,7 +166,7 @@ func recordedPlan(t *testing.T) (last string) {
 func TestAClientWhoLeavesEndsTheRequestToTheModel(t *testing.T) {
 	t.Parallel()
 	s, model := start(t)
-	c := s.connect(t)
+	c := s.connect(t, "/ai-chat")
 	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
 	require.Eventually(t, func() bool { return model.Active() == 1 }, time.Minute, time.Millisecond)
 	require.NoError(t, c.Close())
@@ -179,20 +191,44 @@ func TestNamedOriginsMaySendCredentials(t *testing.T) {
 func TestSIGTERMEndsItInTimeWhateverClientsDo(t *testing.T) {
 	t.Parallel()
 	s, model := start(t)
-	_ = s.connect(t) // and answers no closing frame
-	busy := s.connect(t)
+	_ = s.connect(t, "/ai-chat") // and answers no closing frame
+	busy := s.connect(t, "/ai-chat")
 	send(t, busy, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hang"]}`)
 	require.Eventually(t, func() bool { return model.Active() == 1 }, 20*time.Second, time.Millisecond)
 	require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool { return s.status(t, web.ReadyPath) == http.StatusServiceUnavailable }, time.Minute, 5*time.Millisecond)
 	assert.Equal(t, http.StatusOK, s.status(t, web.LivePath))
+	assert.Contains(t, receive(t, busy, `{"type":3,"invocationId":"0","error":"An unexpected error occurred invoking 'SendMessage' on the server."}`),
+		"this answer was cut off", "the person is told")
 	require.NoError(t, s.WaitToEnd(t), "%s", s.Log)
+}
+
+func TestAnotherPlanContract(t *testing.T) {
+	t.Parallel()
+	schema := func(text string) string {
+		file := filepath.Join(t.TempDir(), "plan.json")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		return "AI_PLAN_SCHEMA=" + file
+	}
+	s, _ := start(t, schema(`{"type":"object","properties":{"version":{"const":7}},"required":["version"]}`))
+	c := s.connect(t, "/ai-chat-v2")
+	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello",6]}`)
+	assert.Equal(t, `{"type":1,"target":"ReceiveMessage","arguments":[{"type":"updateRequired","requiredVersion":7}]}`,
+		receive(t, c, `{"type":3,"invocationId":"0","result":null}`))
+	for text, want := range map[string]string{
+		`{"type":"object"}`: "AI_PLAN_SCHEMA: the plan's schema has to",
+		`{`:                 "AI_PLAN_SCHEMA: the plan's schema is not",
+	} {
+		s := launch(t, schema(text), "DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
+		require.Error(t, s.WaitToEnd(t))
+		assert.Contains(t, s.Log.String(), want)
+	}
 }
 
 func TestTheLimitOfMessagesIsTold(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, "RATE_LIMIT_CHAT_PER_DAY=1")
-	c := s.connect(t)
+	c := s.connect(t, "/ai-chat")
 	send(t, c, `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`)
 	receive(t, c, `{"type":3,"invocationId":"0","result":null}`)
 	send(t, c, `{"type":1,"invocationId":"1","target":"SendMessage","arguments":["hello"]}`)

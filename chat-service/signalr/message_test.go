@@ -93,6 +93,19 @@ func TestArgumentsAreTextsOrNull(t *testing.T) {
 	}
 }
 
+func TestIntegersAreOf32BitsAndWrittenAsSuch(t *testing.T) {
+	t.Parallel()
+	for argument, want := range map[string]int{"3": 3, "-1": -1, "0": 0, "-0": 0, "2147483647": math.MaxInt32, "-2147483648": math.MinInt32} {
+		value, ok := signalr.Integer(jsontext.Value(argument))
+		assert.True(t, ok, argument)
+		assert.Equal(t, want, value)
+	}
+	for _, argument := range []string{"2147483648", "-2147483649", "99999999999", "3.0", "3.5", "3e0", `"3"`, "null", "true", "[3]", "{}"} {
+		_, ok := signalr.Integer(jsontext.Value(argument))
+		assert.False(t, ok, argument)
+	}
+}
+
 func TestWhatIsWritten(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer

@@ -88,6 +88,7 @@ func FuzzClient(f *testing.F) {
 			if m, err := signalr.Parse(record); err == nil {
 				for _, argument := range m.Arguments {
 					_, _, _ = signalr.Text(argument)
+					_, _ = signalr.Integer(argument)
 				}
 			}
 			return nil
