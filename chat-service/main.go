@@ -105,7 +105,8 @@ func parseFlags(args []string, output io.Writer) error {
 	flags := flag.NewFlagSet("chat-service", flag.ContinueOnError)
 	flags.SetOutput(output)
 	flags.Usage = func() {
-		_, _ = fmt.Fprintf(output, "Serves the chat with the planner, SignalR hubs at /ai-chat and /ai-chat-v2.\n\nEnvironment:\n%s", config.Usage(&settings{}))
+		const what = "Serves the chat with the planner, SignalR hubs at /ai-chat and /ai-chat-v2."
+		_, _ = fmt.Fprintf(output, "%s\n\nEnvironment:\n%s", what, config.Usage(&settings{}))
 	}
 	return flags.Parse(args)
 }

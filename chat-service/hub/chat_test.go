@@ -128,7 +128,7 @@ func TestCallsWithoutAnIDWaitInNumbersThatAreBounded(t *testing.T) {
 		go func() { sent <- c.socket.WriteMessage(websocket.TextMessage, []byte(calls.String())) }()
 		time.Sleep(10 * time.Millisecond)
 		_ = c.socket.Close()
-		_ = <-sent
+		require.Error(t, <-sent, "not all of it was read")
 		time.Sleep(2 * time.Minute)
 		assert.Zero(t, b.hub.Connections(), "and no longer than the client is there")
 	})

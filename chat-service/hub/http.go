@@ -31,7 +31,7 @@ func (h *Hub) Mounts() (mounts []web.Mount) {
 		return web.Mount{Route: web.Route{Path: path, Timeout: requestTimeout}, Endpoint: web.Raw(h.authorized(serve))}
 	}
 	for _, e := range h.o.Endpoints {
-		mounts = append(mounts, mount(e.Path+negotiatePath, h.negotiate), mount(e.Path, h.serve(e)))
+		mounts = append(mounts, mount(e.Path+negotiatePath, h.negotiate), mount(e.Path, door{h, e}.serve))
 	}
 	return mounts
 }
@@ -115,17 +115,21 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) e
 	return nil
 }
 
+// door is where connections to an endpoint come in.
+type door struct {
+	*Hub
+	to Endpoint
+}
+
 // serve opens a connection, or refuses what is of other transports.
-func (h *Hub) serve(e Endpoint) func(http.ResponseWriter, *http.Request, Caller) error {
-	return func(w http.ResponseWriter, r *http.Request, caller Caller) error {
-		switch r.Method {
-		case http.MethodGet:
-			return h.connect(w, r, caller, e)
-		case http.MethodPost, http.MethodDelete:
-			return h.refuse(r, caller)
-		default:
-			return errMethod(w, "GET, POST, DELETE")
-		}
+func (d door) serve(w http.ResponseWriter, r *http.Request, caller Caller) error {
+	switch r.Method {
+	case http.MethodGet:
+		return d.connect(w, r, caller, d.to)
+	case http.MethodPost, http.MethodDelete:
+		return d.refuse(r, caller)
+	default:
+		return errMethod(w, "GET, POST, DELETE")
 	}
 }
 
