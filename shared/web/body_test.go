@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,12 +21,23 @@ import (
 // deadlined is a writer on a connection whose deadline for reading is known.
 type deadlined struct {
 	http.ResponseWriter
-	reads []time.Time
+
+	mu   sync.Mutex
+	read time.Time
 }
 
 func (d *deadlined) SetReadDeadline(t time.Time) error {
-	d.reads = append(d.reads, t)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read = t
 	return nil
+}
+
+// last is the deadline that holds.
+func (d *deadlined) last() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.read
 }
 
 // pieces is a body whose every read takes a time and brings bytes.
@@ -54,7 +66,7 @@ func TestABodyIsWaitedForAsLongAsItComes(t *testing.T) {
 	buffer := make([]byte, 8<<10)
 	check := func(want time.Time) {
 		t.Helper()
-		assert.WithinDuration(t, want, w.reads[len(w.reads)-1], 2*time.Second)
+		assert.WithinDuration(t, want, w.last(), 2*time.Second)
 	}
 	_, err := body.Read(buffer)
 	require.NoError(t, err)
@@ -69,7 +81,7 @@ func TestABodyIsWaitedForAsLongAsItComes(t *testing.T) {
 	check(body.until)
 	_, err = body.Read(buffer)
 	require.ErrorIs(t, err, io.EOF)
-	assert.Zero(t, w.reads[len(w.reads)-1], "the connection is read for its end then")
+	assert.Zero(t, w.last(), "the connection is read for its end then")
 }
 
 func TestWhatIsReadAfterACancellationEndsAtOnce(t *testing.T) {
@@ -80,7 +92,7 @@ func TestWhatIsReadAfterACancellationEndsAtOnce(t *testing.T) {
 	r.Header.Set("Content-Type", "application/json")
 	r.Body = &pieces{1, 0, func() {
 		cancel(apierr.Busy("The service is restarting.", nil))
-		require.Eventually(t, func() bool { return w.reads[len(w.reads)-1].Equal(time.Unix(1, 0)) }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.last().Equal(time.Unix(1, 0)) }, 10*time.Second, time.Millisecond)
 	}}
 	_, err := newPacedBody(w, r, 1<<20, time.Now().Add(time.Hour)).Read(make([]byte, 10))
 	require.NoError(t, err)
