@@ -63,6 +63,7 @@ resource "google_compute_security_policy" "policy" {
   rule {
     priority    = 2147483647
     action      = "allow"
+    preview     = false
     description = "Everybody else."
 
     match {

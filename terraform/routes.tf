@@ -51,7 +51,7 @@ locals {
   backends = merge(
     { for name, f in module.function : name => f.backend },
     { chat = module.chat.backend },
-    var.v1 == null ? {} : { v1 = google_compute_backend_service.v1[0].id },
+    var.v1 == null ? {} : { v1 = "projects/${var.project}/global/backendServices/${google_compute_backend_service.v1[0].name}" },
   )
 
   map_tests = concat(

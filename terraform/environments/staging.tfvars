@@ -17,10 +17,12 @@ v1        = { host = "staging-v1.liftlog.com", connections = 20, login = "liftlo
 v2_weight = { reads = 0, writes = 0 }
 
 secret_versions = {
-  CHAT_TOKEN_KEY   = "latest"
-  CREDENTIAL_KEY   = "latest"
-  OPENAI_API_KEY   = "latest"
-  WEB_AUTH_API_KEY = "latest"
+  APPLE_SHARED_SECRET     = "latest"
+  CHAT_TOKEN_KEY          = "latest"
+  CREDENTIAL_KEY          = "latest"
+  GOOGLE_PLAY_CREDENTIALS = "latest"
+  OPENAI_API_KEY          = "latest"
+  WEB_AUTH_API_KEY        = "latest"
 }
 
 settings = {

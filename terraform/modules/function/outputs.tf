@@ -1,6 +1,6 @@
 output "backend" {
-  description = "The backend service's id."
-  value       = google_compute_backend_service.service.id
+  description = "The backend service's id, spelled out so that a plan shows where the rules of a new environment lead."
+  value       = "projects/${var.project}/global/backendServices/${google_compute_backend_service.service.name}"
 }
 
 output "email" {

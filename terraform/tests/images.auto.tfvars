@@ -1,0 +1,6 @@
+images = {
+  functions = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/server@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+  chat      = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/chat@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+  cleanup   = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/cleanup@sha256:3333333333333333333333333333333333333333333333333333333333333333"
+  migrate   = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/migrate@sha256:4444444444444444444444444444444444444444444444444444444444444444"
+}

@@ -1,0 +1,14 @@
+# What services_test.go looks at. Ids are known after an apply only.
+mock_provider "google" {}
+
+run "production" {
+  variables {
+    v1        = { host = "v1.liftlog.com" }
+    v2_weight = { reads = 0, writes = 0 }
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.cleanup.http_target[0].oauth_token[0].service_account_email == google_service_account.scheduler.email && google_cloud_run_v2_job_iam_member.scheduler.name == "cleanup" && google_cloud_run_v2_job_iam_member.scheduler.member == google_service_account.scheduler.member && google_cloud_run_v2_job_iam_member.scheduler.role == "roles/run.invoker"
+    error_message = "the schedule's account may not run the clean-up, or may run something else"
+  }
+}

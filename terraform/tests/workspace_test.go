@@ -1,0 +1,239 @@
+// Package tests holds what is checked of Terraform's configuration without Google Cloud: files for `terraform test`, and
+// tests that read the states these end in. scripts/check-cloud runs them.
+package tests
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// workspace is a copy of what Terraform reads, ready to be planned with the offline provider.
+type workspace struct{ dir string }
+
+// prepared is the workspace that others are copied from, because preparing one takes some seconds.
+var prepared = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "liftlog-terraform-")
+	if err != nil {
+		return "", err
+	}
+	if err := copyConfiguration(dir); err != nil {
+		return "", err
+	}
+	w := workspace{dir}
+	if said, err := w.terraform("init", "-no-color").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("terraform init: %w\n%s", err, said)
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if offline() != "" {
+		if dir, err := prepared(); err == nil {
+			_ = os.RemoveAll(dir)
+		}
+	}
+	os.Exit(code)
+}
+
+// offline is the CLI configuration that makes Terraform use the offline provider, which scripts/check-cloud has built.
+func offline() string { return os.Getenv("TERRAFORM_OFFLINE") }
+
+// newWorkspace copies the configuration for a test, which may change its copy.
+func newWorkspace(t *testing.T) workspace {
+	t.Helper()
+	if offline() == "" {
+		t.Skip("scripts/check-cloud runs this")
+	}
+	from, err := prepared()
+	require.NoError(t, err)
+	w := workspace{t.TempDir()}
+	require.NoError(t, os.CopyFS(w.dir, os.DirFS(from)))
+	return w
+}
+
+// copyConfiguration copies what Terraform reads, links as what they lead to, and gives the copy a state of its own.
+func copyConfiguration(to string) error {
+	for _, from := range []string{"terraform", "functions/routes.json", "functions/manifest/programs.json"} {
+		err := filepath.WalkDir(filepath.Join(root, from), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			relative, err := filepath.Rel(root, path)
+			if err != nil {
+				return err
+			}
+			if entry.IsDir() {
+				if entry.Name() == ".terraform" {
+					return fs.SkipDir
+				}
+				return os.MkdirAll(filepath.Join(to, relative), 0o755)
+			}
+			if strings.HasPrefix(entry.Name(), ".terraform") || strings.HasSuffix(entry.Name(), ".go") {
+				return nil
+			}
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(to, relative)), 0o755); err != nil {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(to, relative), content, 0o600)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(to, "terraform/backend_override.tf"), []byte("terraform {\n  backend \"local\" {}\n}\n"), 0o600)
+}
+
+// terraform is a command in the copy.
+func (w workspace) terraform(args ...string) *exec.Cmd {
+	command := exec.Command("terraform", args...)
+	command.Dir = filepath.Join(w.dir, "terraform")
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "TF_") {
+			command.Env = append(command.Env, entry)
+		}
+	}
+	command.Env = append(command.Env, "TF_CLI_CONFIG_FILE="+offline(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
+	return command
+}
+
+// resource is one of a state or of a plan.
+type resource struct {
+	Address string          `json:"address"`
+	Type    string          `json:"type"`
+	Index   any             `json:"index"`
+	Values  json.RawMessage `json:"values"`
+}
+
+// module is a part of a state.
+type module struct {
+	Resources    []resource `json:"resources"`
+	ChildModules []module   `json:"child_modules"`
+}
+
+func (m module) all() []resource {
+	all := m.Resources
+	for _, child := range m.ChildModules {
+		all = append(all, child.all()...)
+	}
+	return all
+}
+
+// state is what a run of a test file, or a plan, ended in.
+type state []resource
+
+// errFailed says that Terraform's own part of a test file has failed.
+var errFailed = errors.New("terraform test failed")
+
+// test runs one file of terraform test, and returns what each of its runs planned, or applied.
+func (w workspace) test(name string) (map[string]state, error) {
+	output, err := w.terraform("test", "-json", "-verbose", "-filter=tests/"+name+".tftest.hcl").Output()
+	states := map[string]state{}
+	var said strings.Builder
+	for line := range bytes.Lines(output) {
+		var message struct {
+			Message string `json:"@message"`
+			Run     string `json:"@testrun"`
+			State   *struct {
+				Root module `json:"root_module"`
+			} `json:"test_state"`
+			Plan *struct {
+				Changes []struct {
+					resource
+
+					Change struct{ After json.RawMessage } `json:"change"`
+				} `json:"resource_changes"`
+			} `json:"test_plan"`
+			Diagnostic *struct {
+				Summary, Detail string
+			} `json:"diagnostic"`
+		}
+		if err := json.Unmarshal(line, &message); err != nil {
+			return nil, fmt.Errorf("read terraform test: %w", err)
+		}
+		if message.State != nil {
+			states[message.Run] = message.State.Root.all()
+		}
+		if message.Plan != nil {
+			var planned state
+			for _, change := range message.Plan.Changes {
+				change.Values = change.Change.After
+				planned = append(planned, change.resource)
+			}
+			states[message.Run] = planned
+		}
+		if message.Diagnostic != nil {
+			fmt.Fprintf(&said, "\n%s: %s: %s", message.Run, message.Diagnostic.Summary, message.Diagnostic.Detail)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w%s", errFailed, name, err, said.String())
+	}
+	return states, nil
+}
+
+// plan plans with the environment's variables.
+func (w workspace) plan(environment string) (state, error) {
+	file := filepath.Join(w.dir, environment+".tfplan")
+	said, err := w.terraform("plan", "-no-color", "-input=false", "-lock=false", "-out="+file, "-var-file=environments/"+environment+".tfvars",
+		"-var-file=tests/images.auto.tfvars").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("terraform plan: %w\n%s", err, said)
+	}
+	shown, err := w.terraform("show", "-json", file).Output()
+	if err != nil {
+		return nil, fmt.Errorf("terraform show: %w", err)
+	}
+	var plan struct {
+		Planned struct {
+			Root module `json:"root_module"`
+		} `json:"planned_values"`
+	}
+	if err := json.Unmarshal(shown, &plan); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	return plan.Planned.Root.all(), nil
+}
+
+// one decodes the resource with the address.
+func one[T any](s state, address string) (value T, err error) {
+	for _, r := range s {
+		if r.Address == address {
+			return value, json.Unmarshal(r.Values, &value)
+		}
+	}
+	return value, fmt.Errorf("there is no %s", address)
+}
+
+// each decodes all resources of the type, by address.
+func each[T any](s state, kind string) (map[string]T, error) {
+	all := map[string]T{}
+	for _, r := range s {
+		if r.Type != kind {
+			continue
+		}
+		var value T
+		if err := json.Unmarshal(r.Values, &value); err != nil {
+			return nil, fmt.Errorf("read %s: %w", r.Address, err)
+		}
+		all[r.Address] = value
+	}
+	return all, nil
+}
