@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/programtest"
@@ -269,4 +271,24 @@ func TestItServesTheHubAlone(t *testing.T) {
 	}
 	own := []string{"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate"}
 	programtest.WalkPaths(t, "http://"+s.Address, own, append(api, own...))
+}
+
+func TestTheListOfProgramsNamesWhatTheChatReads(t *testing.T) {
+	t.Parallel()
+	common := map[string]bool{}
+	for _, v := range config.Describe(&struct {
+		Service   config.Service
+		HTTP      config.HTTP
+		RateLimit config.RateLimitDatabase
+	}{}) {
+		common[v.Name] = true
+	}
+	var read []string
+	for _, v := range config.Describe(&settings{}) {
+		if !common[v.Name] {
+			read = append(read, v.Name)
+		}
+	}
+	chat := manifest.ProgramOf("chat-service")
+	assert.ElementsMatch(t, read, append(chat.Secrets, chat.Settings...))
 }

@@ -233,7 +233,7 @@ func TestWalls(t *testing.T) {
 		}},
 		{"./chat-service/signalr", false, []string{"net", "net/http", "github.com/gorilla/websocket"}},
 		{"./chat-service", true, []string{
-			module + "functions", module + "shared/postgres/pgtest", module + "shared/planner/plannertest", module + "shared/purchase/purchasetest", "testing",
+			module + "functions/user", module + "functions/feed", module + "functions/ai", module + "shared/postgres/pgtest", module + "shared/planner/plannertest", module + "shared/purchase/purchasetest", "testing",
 		}},
 		{"./jobs/...", true, []string{module + "shared/postgres/pgtest", "testing"}},
 	} {

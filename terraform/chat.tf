@@ -17,12 +17,15 @@ module "chat" {
   timeout_s           = local.chat.timeout_s
   min_instances       = local.chat.min_instances
   max_instances       = local.chat.max_instances
-  database            = local.database
+  database            = local.databases[join(",", local.chat.databases)]
   subnetwork          = google_compute_subnetwork.services.id
   secrets             = { for name, reference in local.secret_references : name => reference if contains(local.chat.secrets, name) }
   security_policy     = google_compute_security_policy.policy["usual"].id
   deletion_protection = var.deletion_protection
-  variables           = local.common_variables
+  variables = merge(
+    { for name, value in var.settings : name => value if contains(concat(local.common_settings, local.chat.settings), name) },
+    local.own_variables,
+  )
 
   depends_on = [terraform_data.chat, terraform_data.manifest, terraform_data.connection_budget, terraform_data.secret_versions, google_sql_database.main]
 }

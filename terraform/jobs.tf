@@ -24,10 +24,10 @@ module "job" {
   name           = each.key
   project        = var.project
   summary        = local.programs[each.key].summary
-  database       = local.database
+  database       = local.databases[join(",", local.programs[each.key].databases)]
   database_roles = each.value.database_roles
   secrets        = {}
-  variables      = merge(local.common_variables, each.value.variables)
+  variables      = merge({ for name, value in var.settings : name => value if contains(local.common_settings, name) }, local.own_variables, each.value.variables)
 
   depends_on = [google_sql_database.main]
 }

@@ -305,8 +305,8 @@ variable "settings" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !contains(local.own_variables, name)])
-    error_message = "settings holds a name that is no variable's, or that Terraform sets by itself: ${join(", ", local.own_variables)}."
+    condition     = length(setsubtract(keys(var.settings), local.known_settings)) == 0
+    error_message = "settings holds ${join(", ", setsubtract(keys(var.settings), local.known_settings))}, which no program reads, or which Terraform sets by itself. Known are: ${join(", ", local.known_settings)}."
   }
 }
 

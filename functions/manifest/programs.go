@@ -19,8 +19,9 @@ type Program struct {
 	TimeoutS     int      `json:"timeout_s"`
 	MinInstances int      `json:"min_instances"`
 	MaxInstances int      `json:"max_instances"`
-	Pool         int      `json:"pool"`    // connections of one instance to each of its databases
-	Secrets      []string `json:"secrets"` // environment variables that hold secrets
+	Pool         int      `json:"pool"`     // connections of one instance to each of its databases
+	Secrets      []string `json:"secrets"`  // environment variables that hold secrets
+	Settings     []string `json:"settings"` // the others that the program reads beside those of every program and of its databases
 }
 
 //go:embed programs.json

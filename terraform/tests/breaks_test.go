@@ -93,7 +93,7 @@ func TestBreaks(t *testing.T) {
 			}
 			require.Error(t, failure, "nobody notices: %s", b.why)
 			require.False(t, isBroken(failure), "it was noticed because nothing works any more: %v", failure)
-			t.Logf("%s\nnoticed: %v", b.why, failure)
+			t.Logf("%s\nnoticed: %.600s", b.why, failure)
 		})
 	}
 }

@@ -25,7 +25,7 @@ run "values_out_of_their_range" {
     project               = "X"
     region                = "Europe"
     secret_versions       = { CHAT_TOKEN_KEY = "latest", OPENAI_API_KEY = "first", CREDENTIAL_KEY = "2" }
-    settings              = { DATABASE_URL = "postgres://elsewhere" }
+    settings              = { DATABASE_URL = "postgres://elsewhere" } # Terraform's
     subnet                = "10.8.0.0/26"
     v1                    = { cloud_run = "v1", host = "v1.liftlog.com" }
     v2_weight             = { reads = 101, writes = 0 }
@@ -53,7 +53,7 @@ run "values_out_of_their_range_on_the_other_side" {
     notification_channels  = []
     notification_emails    = []
     notifications_required = true
-    settings               = { "openai model" = "gpt-4o" }
+    settings               = { OPENAI_MODLE = "gpt-4o" }
     v1                     = { connections = 10 } # of no kind
     v2_weight              = { reads = 0, writes = 2.5 }
   }

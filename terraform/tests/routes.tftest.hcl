@@ -18,7 +18,8 @@ run "some_reads_are_ours" {
   command = plan
 
   variables {
-    v2_weight = { reads = 10, writes = 0 }
+    v2_weight  = { reads = 10, writes = 0 }
+    chat_on_v2 = true
   }
 }
 
@@ -26,8 +27,7 @@ run "all_is_ours" {
   command = plan
 
   variables {
-    v2_weight  = { reads = 100, writes = 100 }
-    chat_on_v2 = true
+    v2_weight = { reads = 100, writes = 100 }
   }
 }
 

@@ -253,12 +253,22 @@ func faultsOfService(svc service, name, summary string, want manifest.Program, a
 	check(len(template.Network) == min(len(want.Databases), 1), "network %v", template.Network)
 	check(len(c.Startup) == 1 && c.Startup[0].Period == 1 && c.Startup[0].Failures == 120 && c.Startup[0].Get[0].Path == "/health/ready", "start-up probe")
 	check(len(c.Liveness) == 1 && c.Liveness[0].Get[0].Path == "/health/live", "liveness probe")
-	for variable, database := range map[string]string{"DATABASE_URL": "liftlog_user_data", "RATE_LIMIT_DATABASE_URL": "liftlog_rate_limit"} {
+	for kind, d := range map[string]struct{ variable, name string }{
+		manifest.DatabaseUser:      {"DATABASE_URL", "liftlog_user_data"},
+		manifest.DatabaseRateLimit: {"RATE_LIMIT_DATABASE_URL", "liftlog_rate_limit"},
+	} {
 		url := ""
-		if len(want.Databases) > 0 {
-			url = "postgres://run-" + name + "%40liftlog-production.iam@localhost/" + database + "?sslmode=disable"
+		if slices.Contains(want.Databases, kind) {
+			url = "postgres://run-" + name + "%40liftlog-production.iam@localhost/" + d.name + "?sslmode=disable"
 		}
-		check(c.variables()[variable] == url, "%s is %s", variable, c.variables()[variable])
+		check(c.variables()[d.variable] == url, "%s is %s", d.variable, c.variables()[d.variable])
+	}
+	known := slices.Concat(want.Secrets, want.Settings, []string{
+		"CLOUD_RUN_TIMEOUT_SECONDS", "CLOUD_SQL_INSTANCE", "DATABASE_URL", "ENVIRONMENT", "FUNCTION_TARGET", "GOOGLE_CLOUD_PROJECT", "LOG_LEVEL",
+		"RATE_LIMIT_DATABASE_URL",
+	})
+	for variable := range c.variables() {
+		check(slices.Contains(known, variable), "it is told %s, which it does not read", variable)
 	}
 	return faults
 }
@@ -290,7 +300,7 @@ func checkServices(w workspace) error {
 		}
 		faults = append(faults, faultsOfService(svc, r.Service(), r.Summary, manifest.Program{
 			Databases: r.Databases, Memory: r.Memory, CPU: r.CPU, Concurrency: r.Concurrency, TimeoutS: r.TimeoutS, MinInstances: r.MinInstances,
-			MaxInstances: r.MaxInstances,
+			MaxInstances: r.MaxInstances, Secrets: r.Secrets, Settings: r.Settings,
 		}, false)...)
 		if target := svc.serves(); target != r.Function {
 			faults = append(faults, fmt.Errorf("%s serves %s", svc.Name, target))

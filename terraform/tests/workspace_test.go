@@ -29,6 +29,7 @@ var prepared = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	preparedIn = dir
 	if err := copyConfiguration(dir); err != nil {
 		return "", err
 	}
@@ -39,14 +40,24 @@ var prepared = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// preparedIn is the folder of the prepared workspace, if there is one.
+var preparedIn string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if offline() != "" {
-		if dir, err := prepared(); err == nil {
-			_ = os.RemoveAll(dir)
-		}
+	if preparedIn != "" {
+		_ = os.RemoveAll(preparedIn)
 	}
 	os.Exit(code)
+}
+
+func TestTheConfigurationIsFormattedAndValid(t *testing.T) {
+	t.Parallel()
+	w := newWorkspace(t)
+	for _, args := range [][]string{{"fmt", "-check", "-diff", "-recursive"}, {"validate", "-no-color"}} {
+		said, err := w.terraform(args...).CombinedOutput()
+		require.NoError(t, err, "terraform %s: %s", args[0], said)
+	}
 }
 
 // offline is the CLI configuration that makes Terraform use the offline provider, which scripts/check-cloud has built.

@@ -44,10 +44,8 @@ locals {
   # The connector's own TLS is below, hence sslmode=disable; the host is the connector's, too.
   variables = merge(
     var.variables,
-    var.database == null ? {} : {
-      CLOUD_SQL_INSTANCE      = var.database.connection_name
-      DATABASE_URL            = local.urls["user"]
-      RATE_LIMIT_DATABASE_URL = local.urls["ratelimit"]
-    },
+    var.database == null ? {} : { CLOUD_SQL_INSTANCE = var.database.connection_name },
+    contains(keys(local.urls), "user") ? { DATABASE_URL = local.urls["user"] } : {},
+    contains(keys(local.urls), "ratelimit") ? { RATE_LIMIT_DATABASE_URL = local.urls["ratelimit"] } : {},
   )
 }
