@@ -98,7 +98,7 @@ func BenchmarkPutUser(b *testing.B) {
 	}
 	b.Run("without a tag", func(b *testing.B) {
 		for b.Loop() {
-			_, err := deps.DB.Exec(b.Context(), `DELETE FROM v2_password_tags`)
+			_, err := deps.DB.Exec(b.Context(), `DELETE FROM v2_password_proofs`)
 			require.NoError(b, err)
 			require.Equal(b, http.StatusOK, call(b, handler, http.MethodPut, "/v2/user", string(encoded)).Code)
 		}

@@ -83,7 +83,7 @@ func Open(ctx context.Context, c *Config, application string, maxConns int, log 
 		return Deps{}, nil, func() {}, err
 	}
 	if c.Credentials != nil {
-		deps.Verifier = auth.New(c.Credentials.Keys)
+		deps.Verifier = auth.New(c.Credentials.Keys.All())
 	}
 	if c.Feed != nil {
 		deps.Feed = *c.Feed

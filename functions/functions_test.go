@@ -87,7 +87,7 @@ func newDeps(tb testing.TB, options postgres.Options) Deps {
 	require.NoError(tb, err)
 	tb.Cleanup(model.Close)
 	return Deps{
-		DB: db, RateLimitDB: db, Verifier: auth.New(keys),
+		DB: db, RateLimitDB: db, Verifier: auth.New(keys.All()),
 		Feed: config.Feed{MaxEvents: 30, MaxSecrets: 30}, Share: config.Share{MaxItems: 10}, Inbox: config.Inbox{MaxWaiting: 20, MaxBytes: 64 << 10},
 		Purchases: purchase.New(config.Purchases{WebKey: config.NewSecret(webKey)}, db, slog.New(slog.DiscardHandler)),
 		Limiter:   ratelimit.New(ratelimit.Options{DB: db, TokensPerDay: 1 << 40}),
@@ -191,7 +191,7 @@ func TestRoundTrips(t *testing.T) {
 		step("get many", "POST", "/v2/users", fmt.Sprintf(`{"ids":[%q]}`, user.ID))
 		profile := user.login("id") + `,"encryptionIV":"","rsaPublicKey":""}`
 		step("put", "PUT", "/v2/user", profile)
-		_, err := deps.DB.Exec(t.Context(), `DELETE FROM v2_password_tags`)
+		_, err := deps.DB.Exec(t.Context(), `DELETE FROM v2_password_proofs`)
 		require.NoError(t, err)
 		step("put without a tag", "PUT", "/v2/user", profile)
 		step("put event", "PUT", "/v2/event", user.login("userId")+fmt.Sprintf(
@@ -210,7 +210,7 @@ func TestRoundTrips(t *testing.T) {
 	play() // a connection prepares each statement once
 	assert.Equal(t, map[string]int{
 		"create": 1, "get by id": 1, "get by lookup": 1, "get many": 1, "put": 2, "put without a tag": 3, "delete": 2,
-		"put event": 2, "put follow secret": 2, "get events": 1, "delete follow secret": 2, "put message": 1, "get messages": 2, "share": 2, "plan": 1,
+		"put event": 2, "put follow secret": 2, "get events": 1, "delete follow secret": 2, "put message": 1, "get messages": 2, "share": 2, "plan": 2,
 	}, play())
 }
 

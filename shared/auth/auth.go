@@ -6,6 +6,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/pbkdf2"
@@ -24,6 +25,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/fairqueue"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
@@ -43,25 +45,42 @@ var passwordForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 // maxWaiting is how many hashes of a kind may wait, beside those that are being made.
 const maxWaiting = 32
 
-// Keys are the keys of tags: each has a version, and the signing one makes new tags. Safe for concurrent use.
-type Keys interface {
-	Signing() (version int, key []byte)
-	Key(version int) (key []byte, ok bool)
+// key makes tags, which know it by its fingerprint.
+type key struct {
+	secret      []byte
+	fingerprint []byte
+}
+
+// fingerprintSize is the length of a fingerprint in bytes.
+const fingerprintSize = 16
+
+// newKey takes the fingerprint from the key's own HMAC, of a text that is shorter than whatever a tag is made of.
+func newKey(secret []byte) key {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("fingerprint"))
+	return key{secret, mac.Sum(nil)[:fingerprintSize]}
 }
 
 // Verifier makes and checks passwords. It is safe for concurrent use.
 type Verifier struct {
-	keys     Keys
-	checks   *queue // apart from creations, so that neither starves the other
-	creates  *queue
+	keys     []key            // the first one makes tags
+	checks   *fairqueue.Queue // apart from creations, so that neither starves the other
+	creates  *fairqueue.Queue
 	perUser  turns
 	slowHash func(password string, salt []byte) ([]byte, error)
 }
 
-// New returns a Verifier that hashes on at most half of the processors for checking, and on as many for creating.
-func New(keys Keys) *Verifier {
+// New returns a Verifier that hashes on at most half of the processors for checking, and on as many for creating. The first
+// of the keys, of which there is one at least, makes tags, and all of them know theirs. A key is changed by two
+// deployments, since instances of both may be at work at the same time: the new one comes behind the old one first, where
+// it knows what others have made, and then in front of it.
+func New(keys [][]byte) *Verifier {
 	slots := max(1, runtime.GOMAXPROCS(0)/2)
-	return &Verifier{keys: keys, checks: newQueue(slots, maxWaiting), creates: newQueue(slots, maxWaiting), slowHash: hash}
+	v := &Verifier{checks: fairqueue.New(slots, maxWaiting), creates: fairqueue.New(slots, maxWaiting), slowHash: hash}
+	for _, secret := range keys {
+		v.keys = append(v.keys, newKey(secret))
+	}
+	return v
 }
 
 func hash(password string, salt []byte) ([]byte, error) {
@@ -77,15 +96,15 @@ type Credential struct {
 
 // Tag is the fast proof of a password that belongs to one user and one stored hash.
 type Tag struct {
-	KeyVersion int
-	HashDigest []byte // SHA-256 of the stored hash that it was made for
-	Tag        []byte
+	KeyFingerprint []byte
+	HashDigest     []byte // SHA-256 of the stored hash that it was made for
+	Tag            []byte
 }
 
 // Create makes a password for the user, and what to store of it. It takes as long as v1's hash; see [apierr.Unavailable]
 // when too many are being made.
 func (v *Verifier) Create(ctx context.Context, user uuid.UUID) (password string, c Credential, err error) {
-	err = v.creates.do(ctx, func() error {
+	err = inTurn(ctx, v.creates, func() error {
 		random, err := uuid.NewRandom()
 		if err != nil {
 			return fmt.Errorf("make a password: %w", err)
@@ -97,23 +116,20 @@ func (v *Verifier) Create(ctx context.Context, user uuid.UUID) (password string,
 			return fmt.Errorf("hash a password: %w", err)
 		}
 		c.HashedPassword = strings.ToUpper(hex.EncodeToString(key))
-		version, _ := v.keys.Signing()
-		c.Tag = v.tag(version, user, c.HashedPassword, password)
+		c.Tag = v.keys[0].tag(user, c.HashedPassword, password)
 		return nil
 	})
 	return password, c, err
 }
 
-// tag makes the tag under the key of that version, which is there. Its input has parts of fixed length before the
-// password, so no two inputs can be confused.
-func (v *Verifier) tag(version int, user uuid.UUID, hashedPassword, password string) Tag {
-	key, _ := v.keys.Key(version)
+// tag makes the key's tag. Its input has parts of fixed length before the password, so no two inputs can be confused.
+func (k key) tag(user uuid.UUID, hashedPassword, password string) Tag {
 	digest := sha256.Sum256([]byte(hashedPassword))
-	mac := hmac.New(sha256.New, key)
+	mac := hmac.New(sha256.New, k.secret)
 	mac.Write(user[:])
 	mac.Write(digest[:])
 	mac.Write([]byte(password))
-	return Tag{KeyVersion: version, HashDigest: digest[:], Tag: mac.Sum(nil)}
+	return Tag{KeyFingerprint: k.fingerprint, HashDigest: digest[:], Tag: mac.Sum(nil)}
 }
 
 // CheckForm records a password that is missing, blank or longer than [MaxPasswordLength] as a fault of the field.
@@ -132,21 +148,21 @@ func CheckPresence(faults *apierr.Faults, field, password string) {
 type stored struct {
 	HashedPassword string
 	Salt           []byte
-	KeyVersion     *int // nil: there is no tag
+	KeyFingerprint []byte // nil: there is no tag, or it does not say
 	HashDigest     []byte
-	Tag            []byte
+	Tag            []byte // nil: there is none
 }
 
 const find = `
-	SELECT u.hashed_password, u.salt, t.key_version, t.hash_digest, t.tag
-	FROM users u LEFT JOIN v2_password_tags t ON t.user_id = u.id
+	SELECT u.hashed_password, u.salt, p.key_fingerprint, coalesce(p.hash_digest, t.hash_digest), coalesce(p.tag, t.tag)
+	FROM users u LEFT JOIN v2_password_proofs p ON p.user_id = u.id LEFT JOIN v2_password_tags t ON t.user_id = u.id
 	WHERE u.id = $1`
 
 const remember = `
-	INSERT INTO v2_password_tags (user_id, key_version, hash_digest, tag)
+	INSERT INTO v2_password_proofs (user_id, key_fingerprint, hash_digest, tag)
 	SELECT id, $2, $3, $4 FROM users WHERE id = $1
 	ON CONFLICT (user_id) DO UPDATE
-	SET key_version = excluded.key_version, hash_digest = excluded.hash_digest, tag = excluded.tag`
+	SET key_fingerprint = excluded.key_fingerprint, hash_digest = excluded.hash_digest, tag = excluded.tag`
 
 // Verify returns nil when the password is the user's, [apierr.NotFound] when there is no such user,
 // [apierr.Unauthenticated] when the password is wrong, and [apierr.Unavailable] when it cannot be checked now. It costs
@@ -163,7 +179,7 @@ func (v *Verifier) Verify(ctx context.Context, db *postgres.DB, user uuid.UUID, 
 		if !right {
 			return errWrong
 		}
-		if version, _ := v.keys.Signing(); version != *s.KeyVersion {
+		if !bytes.Equal(s.KeyFingerprint, v.keys[0].fingerprint) {
 			return v.remember(ctx, db, user, s.HashedPassword, password)
 		}
 		return nil
@@ -196,19 +212,23 @@ func (v *Verifier) find(ctx context.Context, db *postgres.DB, user uuid.UUID) (s
 	return postgres.One(ctx, db, "read credential", pgx.RowToStructByPos[stored], errUnknown, find, user)
 }
 
-// fast decides by the tag, if there is one for the stored hash under a key that is still known.
+// fast decides by the tag, if there is one for the stored hash under a key that is still known. A tag that does not say
+// which key it is of proves a password that fits it, and nothing otherwise.
 func (v *Verifier) fast(s stored, user uuid.UUID, password string) (known, right bool) {
-	if s.KeyVersion == nil {
-		return false, false
+	for _, key := range v.keys {
+		if s.Tag == nil || s.KeyFingerprint != nil && !bytes.Equal(s.KeyFingerprint, key.fingerprint) {
+			continue
+		}
+		want := key.tag(user, s.HashedPassword, password)
+		if !hmac.Equal(want.HashDigest, s.HashDigest) {
+			continue
+		}
+		if hmac.Equal(want.Tag, s.Tag) {
+			return true, true
+		}
+		known = s.KeyFingerprint != nil
 	}
-	if _, ok := v.keys.Key(*s.KeyVersion); !ok {
-		return false, false
-	}
-	want := v.tag(*s.KeyVersion, user, s.HashedPassword, password)
-	if !hmac.Equal(want.HashDigest, s.HashDigest) {
-		return false, false
-	}
-	return true, hmac.Equal(want.Tag, s.Tag)
+	return known, false
 }
 
 // slow decides by v1's hash.
@@ -217,7 +237,7 @@ func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
 	if err != nil {
 		return errors.New("read credential: the stored hash is not hexadecimal")
 	}
-	return v.checks.do(ctx, func() error {
+	return inTurn(ctx, v.checks, func() error {
 		got, err := v.slowHash(password, s.Salt)
 		if err != nil {
 			return fmt.Errorf("hash a password: %w", err)
@@ -229,11 +249,10 @@ func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
 	})
 }
 
-// remember leaves a tag under the signing key. That the user was deleted meanwhile is for the caller to find.
+// remember leaves a tag under the first key. That the user was deleted meanwhile is for the caller to find.
 func (v *Verifier) remember(ctx context.Context, db *postgres.DB, user uuid.UUID, hashedPassword, password string) error {
-	version, _ := v.keys.Signing()
-	t := v.tag(version, user, hashedPassword, password)
-	_, err := postgres.Exec(ctx, db, "store password tag", remember, user, t.KeyVersion, t.HashDigest, t.Tag)
+	t := v.keys[0].tag(user, hashedPassword, password)
+	_, err := postgres.Exec(ctx, db, "store password tag", remember, user, t.KeyFingerprint, t.HashDigest, t.Tag)
 	if postgres.HasCode(err, postgres.ForeignKeyViolation) {
 		return nil
 	}

@@ -1,13 +1,11 @@
 package auth
 
 import (
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"os"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -22,26 +20,15 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// keys are keys by version; the highest signs.
-type keys map[int]string
-
-func (k keys) Signing() (version int, key []byte) {
-	for v := range k {
-		version = max(version, v)
-	}
-	return version, []byte(k[version])
-}
-
-func (k keys) Key(version int) (key []byte, ok bool) {
-	text, ok := k[version]
-	return []byte(text), ok
-}
-
-var testKeys = keys{1: "a key of thirty-two bytes, the first"}
+var (
+	firstKey  = []byte("a key of thirty-two bytes, the first")
+	secondKey = []byte("a key of thirty-two bytes, the second")
+	thirdKey  = []byte("a key of thirty-two bytes, the third")
+)
 
 // counting is a Verifier that counts its slow hashes.
-func counting(k Keys) (v *Verifier, hashes *atomic.Int32) {
-	v, hashes = New(k), &atomic.Int32{}
+func counting(keys ...[]byte) (v *Verifier, hashes *atomic.Int32) {
+	v, hashes = New(keys), &atomic.Int32{}
 	v.slowHash = func(password string, salt []byte) ([]byte, error) {
 		hashes.Add(1)
 		return hash(password, salt)
@@ -78,24 +65,25 @@ func v1User(t *testing.T, db *postgres.DB, v vector) uuid.UUID {
 	return id
 }
 
-func tagVersion(t *testing.T, db *postgres.DB, id uuid.UUID) (version int) {
+// keyOf returns the fingerprint of the key that the user's tag was made by, if there is one.
+func keyOf(t *testing.T, db *postgres.DB, id uuid.UUID) (fingerprint []byte) {
 	t.Helper()
-	err := db.QueryRow(t.Context(), `SELECT key_version FROM v2_password_tags WHERE user_id = $1`, id).Scan(&version)
+	err := db.QueryRow(t.Context(), `SELECT key_fingerprint FROM v2_password_proofs WHERE user_id = $1`, id).Scan(&fingerprint)
 	if err != pgx.ErrNoRows { //nolint:errorlint // it is never wrapped
 		require.NoError(t, err)
 	}
-	return version
+	return fingerprint
 }
 
 func TestV1sPasswordsAreKnownSlowlyOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	verifier, hashes := counting(testKeys)
+	verifier, hashes := counting(firstKey)
 	for i, v := range vectors(t) {
 		id := v1User(t, db, v)
 		wrong := uuid.NewString()
 		require.Equal(t, apierr.Unauthenticated, apierr.KindOf(verifier.Verify(t.Context(), db, id, wrong)))
-		assert.Zero(t, tagVersion(t, db, id), "a wrong password leaves no tag")
+		assert.Empty(t, keyOf(t, db, id), "a wrong password leaves no tag")
 		require.NoError(t, verifier.Verify(t.Context(), db, id, v.Password))
 		require.EqualValues(t, 2*(i+1), hashes.Load())
 
@@ -108,7 +96,7 @@ func TestV1sPasswordsAreKnownSlowlyOnce(t *testing.T) {
 func TestWhatIsNoPasswordIsNotHashed(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	verifier, hashes := counting(testKeys)
+	verifier, hashes := counting(firstKey)
 	v := vectors(t)[0]
 	id := v1User(t, db, v)
 	for _, password := range []string{"", "x", v.Password + " ", "D8AC3CDA-492b-4e77-9d86-861f89f233c2", "d8ac3cda492b4e779d86861f89f233c2"} {
@@ -118,32 +106,12 @@ func TestWhatIsNoPasswordIsNotHashed(t *testing.T) {
 	assert.Zero(t, hashes.Load())
 }
 
-func TestRotatingAKeyCostsNobodyTheSlowPath(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	v := vectors(t)[0]
-	id := v1User(t, db, v)
-	first, _ := counting(testKeys)
-	require.NoError(t, first.Verify(t.Context(), db, id, v.Password))
-
-	both, hashes := counting(keys{1: testKeys[1], 2: "another key of thirty-two bytes, the second"})
-	require.Equal(t, apierr.Unauthenticated, apierr.KindOf(both.Verify(t.Context(), db, id, uuid.NewString())))
-	assert.Equal(t, 1, tagVersion(t, db, id))
-	require.NoError(t, both.Verify(t.Context(), db, id, v.Password))
-	assert.Equal(t, 2, tagVersion(t, db, id), "renewed under the signing key")
-	assert.Zero(t, hashes.Load())
-
-	neither, hashes := counting(keys{3: "a third key of thirty-two bytes, unrelated"})
-	require.NoError(t, neither.Verify(t.Context(), db, id, v.Password))
-	assert.EqualValues(t, 1, hashes.Load(), "a tag of a forgotten key does not count")
-}
-
 func TestATagOfAnotherStoredHashDoesNotCount(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	list := vectors(t)
 	id := v1User(t, db, list[0])
-	verifier, hashes := counting(testKeys)
+	verifier, hashes := counting(firstKey)
 	require.NoError(t, verifier.Verify(t.Context(), db, id, list[0].Password))
 	salt, err := hex.DecodeString(list[1].SaltHex)
 	require.NoError(t, err)
@@ -160,9 +128,9 @@ func TestATagOfAnotherUserDoesNotCount(t *testing.T) {
 	db := pgtest.New(t)
 	list := vectors(t)
 	one, two := v1User(t, db, list[0]), v1User(t, db, list[0])
-	verifier, hashes := counting(testKeys)
+	verifier, hashes := counting(firstKey)
 	require.NoError(t, verifier.Verify(t.Context(), db, one, list[0].Password))
-	_, err := db.Exec(t.Context(), `INSERT INTO v2_password_tags SELECT $2, key_version, hash_digest, tag FROM v2_password_tags WHERE user_id = $1`, one, two)
+	_, err := db.Exec(t.Context(), `INSERT INTO v2_password_proofs SELECT $2, key_fingerprint, hash_digest, tag FROM v2_password_proofs WHERE user_id = $1`, one, two)
 	require.NoError(t, err)
 	require.Equal(t, apierr.Unauthenticated, apierr.KindOf(verifier.Verify(t.Context(), db, two, list[0].Password)))
 	assert.EqualValues(t, 1, hashes.Load())
@@ -171,7 +139,7 @@ func TestATagOfAnotherUserDoesNotCount(t *testing.T) {
 func TestCreatedPasswordsAreV1s(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	verifier, hashes := counting(testKeys)
+	verifier, hashes := counting(firstKey)
 	id := uuid.New()
 	password, credential, err := verifier.Create(t.Context(), id)
 	require.NoError(t, err)
@@ -188,7 +156,7 @@ func TestOneSlowCheckAtATimeForAUser(t *testing.T) {
 	db := pgtest.New(t)
 	v := vectors(t)[0]
 	id := v1User(t, db, v)
-	verifier, hashes := counting(testKeys)
+	verifier, hashes := counting(firstKey)
 	var right, busy atomic.Int32
 	var group errgroup.Group
 	for range 16 {
@@ -211,70 +179,8 @@ func TestOneSlowCheckAtATimeForAUser(t *testing.T) {
 	assert.Positive(t, right.Load())
 }
 
-func TestAFullQueueIsBusy(t *testing.T) {
-	t.Parallel()
-	q := newQueue(1, 1)
-	working, release := make(chan struct{}), make(chan struct{})
-	first := make(chan error, 1)
-	go func() {
-		first <- q.do(t.Context(), func() error {
-			close(working)
-			<-release
-			return nil
-		})
-	}()
-	<-working
-	// The second waits until its caller goes.
-	ctx, cancel := context.WithCancel(t.Context())
-	second := make(chan error, 1)
-	go func() { second <- q.do(ctx, func() error { return nil }) }()
-	require.Eventually(t, func() bool { return len(q.rooms) == 2 }, 5*time.Second, time.Millisecond)
-	err := q.do(t.Context(), func() error { return nil })
-	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
-	cancel()
-	require.ErrorIs(t, <-second, context.Canceled)
-	close(release)
-	require.NoError(t, <-first)
-	require.NoError(t, q.do(t.Context(), func() error { return nil }), "there is room again")
-}
-
-func TestAUsersTurnsAreBounded(t *testing.T) {
-	t.Parallel()
-	var users turns
-	id := uuid.New()
-	working, release := make(chan struct{}), make(chan struct{})
-	var group errgroup.Group
-	group.Go(func() error {
-		return users.do(t.Context(), id, func(alone bool) error {
-			assert.True(t, alone)
-			close(working)
-			<-release
-			return nil
-		})
-	})
-	<-working
-	for range maxCallers - 1 {
-		group.Go(func() error {
-			return users.do(t.Context(), id, func(alone bool) error {
-				assert.False(t, alone)
-				return nil
-			})
-		})
-	}
-	require.Eventually(t, func() bool {
-		users.mu.Lock()
-		defer users.mu.Unlock()
-		return users.users[id].callers == maxCallers
-	}, 5*time.Second, time.Millisecond)
-	assert.Equal(t, apierr.Unavailable, apierr.KindOf(users.do(t.Context(), id, nil)))
-	require.NoError(t, users.do(t.Context(), uuid.New(), func(bool) error { return nil }), "another user is not kept waiting")
-	close(release)
-	require.NoError(t, group.Wait())
-	assert.Empty(t, users.users)
-}
-
 func TestAUserDeletedMeanwhileIsNoFailure(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	require.NoError(t, New(testKeys).remember(t.Context(), db, uuid.New(), "AB", uuid.NewString()))
+	require.NoError(t, New([][]byte{firstKey}).remember(t.Context(), db, uuid.New(), "AB", uuid.NewString()))
 }

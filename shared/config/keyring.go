@@ -9,12 +9,13 @@ import (
 	"strings"
 )
 
-// KeyRing holds keys of the service's own by version. It is read from `version:base64`, several separated by commas:
-// the first one signs, all of them verify, so that a key is changed by putting a new one in front. It prints as nothing
-// and is safe for concurrent use.
+// KeyRing holds keys of the service's own. It is read from `version:base64`, several separated by commas: the first one
+// signs, all of them verify. A key is changed by two deployments: the new one is added behind the old one, so that all
+// instances know it, and then moved in front. It prints as nothing and is safe for concurrent use.
 type KeyRing struct {
 	signing int
 	keys    map[int][]byte
+	all     [][]byte
 }
 
 // minKeyLength is the shortest key in bytes: as long as the output of the hash it is used with.
@@ -48,6 +49,7 @@ func (k *KeyRing) UnmarshalText(text []byte) error {
 			ring.signing = version
 		}
 		ring.keys[version] = key
+		ring.all = append(ring.all, key)
 	}
 	*k = ring
 	return nil
@@ -55,6 +57,9 @@ func (k *KeyRing) UnmarshalText(text []byte) error {
 
 // Signing returns the key that signs, and its version.
 func (k KeyRing) Signing() (version int, key []byte) { return k.signing, k.keys[k.signing] }
+
+// All returns the keys in their order; the first one signs.
+func (k KeyRing) All() [][]byte { return k.all }
 
 // Key returns the key of the version.
 func (k KeyRing) Key(version int) (key []byte, ok bool) {

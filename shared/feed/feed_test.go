@@ -31,7 +31,7 @@ func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	_, err := user.Create(t.Context(), db, id, auth.Credential{
-		Salt: []byte{1}, Tag: auth.Tag{KeyVersion: 1, HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
+		Salt: []byte{1}, Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
 	})
 	require.NoError(t, err)
 	return id

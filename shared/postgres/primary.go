@@ -23,7 +23,7 @@ const identityTable = "v2_identity"
 var (
 	UserTables = []string{
 		"__EFMigrationsHistory", "users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items",
-		"v2_password_tags", "v2_feed_clocks", identityTable,
+		"v2_password_tags", "v2_password_proofs", "v2_feed_clocks", identityTable,
 	}
 	RateLimitTables = []string{
 		"__EFMigrationsHistory", "rate_limit_consumptions", "v2_purchase_verdicts", "v2_model_tokens", identityTable,

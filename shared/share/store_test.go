@@ -25,7 +25,7 @@ func TestAnItemLivesUntilItsExpiry(t *testing.T) {
 	db := pgtest.New(t)
 	owner := uuid.New()
 	_, err := user.Create(t.Context(), db, owner, auth.Credential{
-		Salt: []byte{1}, Tag: auth.Tag{KeyVersion: 1, HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
+		Salt: []byte{1}, Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
 	})
 	require.NoError(t, err)
 	require.NoError(t, user.Replace(t.Context(), db, owner, user.Content{EncryptionIV: []byte{}, RSAPublicKey: []byte("key")}))
@@ -61,7 +61,7 @@ func TestItemsAreBounded(t *testing.T) {
 	db := pgtest.New(t)
 	owner := uuid.New()
 	_, err := user.Create(t.Context(), db, owner, auth.Credential{
-		Salt: []byte{1}, Tag: auth.Tag{KeyVersion: 1, HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
+		Salt: []byte{1}, Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
 	})
 	require.NoError(t, err)
 	create := func(expiry time.Time) error {

@@ -46,14 +46,14 @@ const create = `
 		ON CONFLICT (user_lookup) DO NOTHING
 		RETURNING id
 	)
-	INSERT INTO v2_password_tags (user_id, key_version, hash_digest, tag)
+	INSERT INTO v2_password_proofs (user_id, key_fingerprint, hash_digest, tag)
 	SELECT id, $5, $6, $7 FROM created`
 
 // Create stores a new user with an empty profile and returns the lookup it was given.
 func Create(ctx context.Context, db *postgres.DB, id uuid.UUID, c auth.Credential) (lookup string, err error) {
 	for range lookupAttempts {
 		lookup = NewLookup()
-		done, err := postgres.Exec(ctx, db, "create user", create, id, lookup, c.HashedPassword, c.Salt, c.Tag.KeyVersion, c.Tag.HashDigest, c.Tag.Tag)
+		done, err := postgres.Exec(ctx, db, "create user", create, id, lookup, c.HashedPassword, c.Salt, c.Tag.KeyFingerprint, c.Tag.HashDigest, c.Tag.Tag)
 		if err != nil {
 			return "", err
 		}

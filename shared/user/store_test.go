@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 var credential = auth.Credential{
 	HashedPassword: "AB", Salt: []byte{1},
-	Tag: auth.Tag{KeyVersion: 1, HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
+	Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
 }
 
 func create(t *testing.T, db *postgres.DB) user.Profile {
@@ -156,7 +156,7 @@ func TestDeleteTakesEverythingAlong(t *testing.T) {
 	var left int
 	require.NoError(t, db.QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM user_events) + (SELECT count(*) FROM user_follow_secrets)
-			+ (SELECT count(*) FROM user_inbox_items) + (SELECT count(*) FROM shared_items) + (SELECT count(*) FROM v2_password_tags)`).Scan(&left))
+			+ (SELECT count(*) FROM user_inbox_items) + (SELECT count(*) FROM shared_items) + (SELECT count(*) FROM v2_password_proofs)`).Scan(&left))
 	assert.Zero(t, left)
 	require.NoError(t, user.Delete(t.Context(), db, id), "a second time")
 }

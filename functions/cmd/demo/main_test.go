@@ -47,7 +47,7 @@ func TestTheWholeStory(t *testing.T) {
 		require.NoError(t, run(t.Context(), []string{server.URL + prefix}, &output))
 		assert.Contains(t, output.String(), "Both have deleted their accounts, and nothing of theirs is found.")
 		for _, table := range []string{
-			"users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items", "v2_password_tags", "v2_feed_clocks",
+			"users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items", "v2_password_tags", "v2_password_proofs", "v2_feed_clocks",
 		} {
 			var left int
 			require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&left))
