@@ -29,7 +29,7 @@ func BenchmarkPlanWorkout(b *testing.B) {
 	deps.Limiter = ratelimit.New(ratelimit.Options{DB: deps.DB, TokensPerDay: 1 << 40})
 	service := handlerOf(deps)
 	request := planner.Request{
-		Messages: []planner.Message{{Role: planner.System, Text: "x"}, {Role: planner.User, Text: "x"}}, MaxTokens: 100,
+		Messages: []planner.Message{{Role: planner.System, Text: "x"}, {Role: planner.User, Text: "x"}},
 		Shape: planner.Shape{Name: "GetGymPlan", Way: planner.Called, Strict: true, Schema: []byte(`{"type":"object","properties":{},"required":[],"additionalProperties":false}`)},
 	}
 	for _, c := range []struct {

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,6 +14,55 @@ type Model struct {
 	Name           string `env:"OPENAI_MODEL" doc:"the model; required in production, unless the planner is off; elsewhere gpt-4o when unset"`
 	BaseURL        string `env:"OPENAI_BASE_URL" envDefault:"https://api.openai.com/v1" doc:"the model's service; in production it has to be https"`
 	PlannerEnabled bool   `env:"PLANNER_ENABLED" envDefault:"true" doc:"false turns the planner off"`
+
+	Features  []ModelFeature `env:"MODEL_FEATURES" doc:"what the model's service knows beyond plain Chat Completions, separated by commas: store, strict, stream_options, parallel_tool_calls, max_completion_tokens, reasoning_effort, response_format, tool_choice; all, none; unset: all at OpenAI's own host, response_format and tool_choice elsewhere"`
+	MaxTokens int            `env:"MODEL_MAX_TOKENS" envDefault:"16000" doc:"how long one answer of the model may be, in tokens"`
+}
+
+// ModelFeature is a part of a request that not every service of models knows, and that some refuse.
+type ModelFeature string
+
+// The features there are.
+const (
+	FeatureStore               ModelFeature = "store"                 // whether the answer is kept there
+	FeatureStrict              ModelFeature = "strict"                // holds answers to their schema
+	FeatureStreamOptions       ModelFeature = "stream_options"        // has a stream say what it cost
+	FeatureParallelToolCalls   ModelFeature = "parallel_tool_calls"   // whether functions may be called twice at once
+	FeatureMaxCompletionTokens ModelFeature = "max_completion_tokens" // the newer name of max_tokens
+	FeatureReasoningEffort     ModelFeature = "reasoning_effort"      // how long to think
+	FeatureResponseFormat      ModelFeature = "response_format"       // the schema of an answer that is JSON
+	FeatureToolChoice          ModelFeature = "tool_choice"           // that a function has to be called
+)
+
+// AllModelFeatures are those that OpenAI's own host knows.
+var AllModelFeatures = []ModelFeature{
+	FeatureStore, FeatureStrict, FeatureStreamOptions, FeatureParallelToolCalls, FeatureMaxCompletionTokens, FeatureReasoningEffort,
+	FeatureResponseFormat, FeatureToolChoice,
+}
+
+// commonFeatures are those that nearly every service knows.
+var commonFeatures = []ModelFeature{FeatureResponseFormat, FeatureToolChoice}
+
+// Knows reports whether requests to the model's service may use the feature.
+func (m *Model) Knows(feature ModelFeature) bool {
+	switch {
+	case len(m.Features) == 0 && m.isOpenAI(), slices.Contains(m.Features, "all"):
+		return true
+	case len(m.Features) == 0:
+		return slices.Contains(commonFeatures, feature)
+	default:
+		return slices.Contains(m.Features, feature)
+	}
+}
+
+// isOpenAI reports whether the service is OpenAI's own.
+func (m *Model) isOpenAI() bool {
+	u, err := url.Parse(m.BaseURL)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com")
 }
 
 // developmentModel is used where none is named, outside production.
@@ -37,6 +88,16 @@ func (m *Model) check(e Environment) (faults []error) {
 		faults = append(faults, errors.New("OPENAI_BASE_URL: is not scheme://host[:port][/path]"))
 	case e == Production && u.Scheme != "https":
 		faults = append(faults, errors.New("OPENAI_BASE_URL: has to be https in production"))
+	}
+	for i, feature := range m.Features {
+		feature = ModelFeature(strings.ToLower(strings.TrimSpace(string(feature))))
+		m.Features[i] = feature
+		if feature != "all" && feature != "none" && !slices.Contains(AllModelFeatures, feature) {
+			faults = append(faults, errors.New("MODEL_FEATURES: holds what is none of its values"))
+		}
+	}
+	if m.MaxTokens <= 0 {
+		faults = append(faults, errors.New("MODEL_MAX_TOKENS: is not positive"))
 	}
 	return faults
 }
@@ -77,8 +138,12 @@ func (m *Model) End(now time.Time) (end time.Time, past bool) {
 	return end, known && !now.Before(end)
 }
 
-// Warning is a sentence for the log of a start with a model whose end is known, and empty for any other.
+// Warning is a sentence for the log of a start with a model of OpenAI's whose end is known, and empty for any other, also
+// where no model is configured.
 func (m *Model) Warning(now time.Time) string {
+	if !m.Key.IsSet() || !m.isOpenAI() {
+		return ""
+	}
 	switch end, past := m.End(now); {
 	case past:
 		return "OPENAI_MODEL: the model was to be shut down on " + end.Format(time.DateOnly) + ": the planner may not answer"

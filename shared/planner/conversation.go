@@ -60,7 +60,7 @@ func (c *Conversation[S]) Send(ctx context.Context, message string, yield Yield[
 	messages := make([]Message, 0, len(c.messages)+2)
 	messages = append(messages, Message{Role: System, Text: prompt})
 	messages = append(messages, kept(c.messages, len(message))...)
-	request := Request{append(messages, user), shape, answerTokens}
+	request := Request{append(messages, user), shape}
 
 	w := writer{shape: shape}
 	answer, final, err := answered(ctx, c.model, request, func(piece Piece) error {

@@ -53,9 +53,8 @@ type Shape struct {
 
 // Request asks a model for one answer.
 type Request struct {
-	Messages  []Message
-	Shape     Shape
-	MaxTokens int // bounds the answer
+	Messages []Message
+	Shape    Shape
 }
 
 // Usage counts tokens.

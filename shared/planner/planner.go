@@ -13,9 +13,6 @@ type Planner struct{ model Model }
 // New returns a Planner that asks the model.
 func New(model Model) *Planner { return &Planner{model} }
 
-// answerTokens bounds one answer of the model's. The longest plans take about half of it.
-const answerTokens = 16_000
-
 // PlanRequest is what a plan is made from. Its texts are the person's own.
 type PlanRequest struct {
 	Gender         string   `json:"gender,omitzero"` // empty: nothing is said of it
@@ -65,7 +62,7 @@ func ask[A interface{ check() error }](ctx context.Context, model Model, f form,
 		return answer, fmt.Errorf("write request to the model: %w", err)
 	}
 	messages := []Message{{Role: System, Text: string(read(prompt))}, {Role: User, Text: string(data)}}
-	_, answer, err = answered(ctx, model, Request{messages, f.Shape, answerTokens}, nil, func(a Answer) (answer A, err error) {
+	_, answer, err = answered(ctx, model, Request{messages, f.Shape}, nil, func(a Answer) (answer A, err error) {
 		if err := f.parse(a.Call.Input, &answer); err != nil {
 			return answer, err
 		}

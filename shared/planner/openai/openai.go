@@ -2,24 +2,25 @@
 package openai
 
 import (
+	"bytes"
 	"context"
-	jsonv1 "encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-	api "github.com/sashabaranov/go-openai"
 
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner"
 )
 
 const (
-	// maxAnswer bounds the text of an answer, in bytes.
+	// maxAnswer bounds the text of an answer and the input of its call, in bytes each.
 	maxAnswer = 256 << 10
 	// maxRetries is how often a request that was not answered is sent again.
 	maxRetries = 2
@@ -33,24 +34,23 @@ const (
 	drainTime = 20 * time.Millisecond
 )
 
-// Limits say how long to wait for what.
+// Limits say how long to wait for what. How long a model is silent within them does not matter: some think for minutes.
 type Limits struct {
 	Connect time.Duration // for a connection, its encryption included
-	Silence time.Duration // for the first piece of a stream, and from piece to piece
 	Answer  time.Duration // for a whole answer, retries and pauses included
 	Pause   time.Duration // before the first retry, at most; the second waits twice as long
 }
 
 // DefaultLimits are those that [New] uses.
-var DefaultLimits = Limits{Connect: 5 * time.Second, Silence: 30 * time.Second, Answer: 2 * time.Minute, Pause: time.Second}
+var DefaultLimits = Limits{Connect: 5 * time.Second, Answer: 4 * time.Minute, Pause: time.Second}
 
 // Client is a [planner.Model]. It is safe for concurrent use.
 type Client struct {
-	api    *api.Client
-	doer   *doer
-	model  string
-	effort string
-	limits Limits
+	client    http.Client
+	url       string
+	model     config.Model
+	limits    Limits
+	transport http.RoundTripper
 }
 
 var _ planner.Model = (*Client)(nil)
@@ -63,137 +63,150 @@ func WithLimits(l Limits) Option {
 	return func(c *Client) { c.limits = l }
 }
 
+// WithTransport has requests sent by this transport, which then has to see to dead connections itself.
+func WithTransport(t http.RoundTripper) Option {
+	return func(c *Client) { c.transport = t }
+}
+
 // New returns a client of the service. It connects when it is first asked.
 func New(m config.Model, options ...Option) *Client {
-	c := &Client{model: m.Name, limits: DefaultLimits}
+	c := &Client{model: m, limits: DefaultLimits}
 	for _, o := range options {
 		o(c)
 	}
-	switch m.Name {
-	case api.GPT6Sol, api.GPT6Luna: // they call functions only without reasoning, which a plan does not need
-		c.effort = api.ReasoningEffortNone
+	if c.transport == nil {
+		c.transport = newTransport(c.limits.Connect)
 	}
-	c.doer = newDoer(c.limits)
-	settings := api.DefaultConfig(m.Key.Reveal())
-	settings.BaseURL = m.BaseURL
-	settings.HTTPClient = c.doer
-	c.api = api.NewClientWithConfig(settings)
+	c.client = http.Client{
+		Transport: c.transport,
+		// A redirect would take prompts elsewhere. It is answered as the error it is.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c.url, _ = url.JoinPath(m.BaseURL, "chat/completions") // one that is none fails with the first request
 	return c
 }
 
 // Close closes connections that are not in use.
-func (c *Client) Close() { c.doer.client.CloseIdleConnections() }
+func (c *Client) Close() { c.client.CloseIdleConnections() }
 
-// Answer is as [planner.Model] says. A request is sent again, twice at most, after a failed connection or a status that
-// may pass, and only while nothing of an answer has come. The pause is the one that the service asks for, if it fits
+// Answer is as [planner.Model] says. As long as nothing of an answer has come, a request is sent again, twice at most, after
+// a failed connection, an error that may pass, or what is no answer at all. The pause is the one that the service asks for, if it fits
 // into ctx's deadline and is not too long for a person to wait.
 func (c *Client) Answer(ctx context.Context, r planner.Request, yield func(planner.Piece) error) (planner.Answer, planner.Usage, error) {
+	text, err := c.request(r, yield != nil)
+	if err != nil {
+		return planner.Answer{}, planner.Usage{}, err
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, c.limits.Answer, errTooSlow)
 	defer cancel()
 	for retries := 0; ; retries++ {
-		a, err := c.try(bounded, r, yield)
+		a := newAnswer(r.Shape)
+		err := c.try(bounded, text, a, yield)
+		var whole planner.Answer
 		if err == nil {
-			return a.whole(), a.usage, nil
+			whole, err = a.result()
+		}
+		if err == nil {
+			return whole, a.cost(), nil
 		}
 		if ctx.Err() == nil && retries < maxRetries && a.mayRetry(err) && pause(bounded, c.pauseBefore(retries, err)) {
 			continue
 		}
 		if ctx.Err() != nil {
-			return planner.Answer{}, a.usage, fmt.Errorf("ask the model: %w", ctx.Err())
+			return planner.Answer{}, a.cost(), fmt.Errorf("ask the model: %w", ctx.Err())
 		}
-		return planner.Answer{}, a.usage, a.explain(err)
+		return planner.Answer{}, a.cost(), a.explain(err)
 	}
 }
 
-// try sends the request once. The answer is never nil, and holds what came of it.
-func (c *Client) try(ctx context.Context, r planner.Request, yield func(planner.Piece) error) (*answer, error) {
-	a := &answer{shape: r.Shape}
-	ctx, attempt := newAttempt(ctx)
-	defer attempt.stop()
-	var err error
-	if yield == nil {
-		err = c.ask(ctx, r, a)
-	} else {
-		attempt.watch(c.limits.Silence)
-		err = c.stream(ctx, attempt, r, a, yield)
+// try sends the request once, and puts into a what comes of it.
+func (c *Client) try(ctx context.Context, request []byte, a *answer, yield func(planner.Piece) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	accept := "application/json"
+	if yield != nil {
+		accept = "text/event-stream"
 	}
-	a.began = attempt.began
+	response, err := c.post(ctx, request, accept)
 	if err == nil {
-		return a, a.check()
+		defer func() { _ = response.Body.Close() }()
+		a.heard, a.bytes = true, len(request)
+		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+		if yield == nil || kind == "application/json" { // some do not stream
+			err = readWhole(response.Body, a, yield)
+		} else {
+			err = readStream(response.Body, a, yield, func(after time.Duration) { time.AfterFunc(after, func() { cancel(errLingers) }) })
+		}
 	}
-	if _, ok := errors.AsType[*yieldError](err); !ok && context.Cause(ctx) != nil {
-		return a, context.Cause(ctx) // more than the library knows
+	if _, ok := errors.AsType[*yieldError](err); err != nil && !ok && context.Cause(ctx) != nil {
+		return context.Cause(ctx) // more than the connection knows
 	}
-	return a, err
-}
-
-// ask gets the answer in one.
-func (c *Client) ask(ctx context.Context, r planner.Request, a *answer) error {
-	response, err := c.api.CreateChatCompletion(ctx, c.request(r))
-	if err != nil {
-		return loggable(err)
-	}
-	a.spent(&response.Usage)
-	if len(response.Choices) == 0 {
-		return errBroken
-	}
-	choice := response.Choices[0]
-	a.finish = choice.FinishReason
-	a.refused = choice.Message.Refusal != ""
-	_, err = a.add(choice.Message.Content, choice.Message.ToolCalls)
 	return err
 }
 
-// event is what a stream tells in one event, as far as it matters. The library's own form takes three times as long to
-// decode, and there are many.
-type event struct {
-	Choices []struct {
-		Delta struct {
-			Content   string         `json:"content"`
-			Refusal   string         `json:"refusal"`
-			ToolCalls []api.ToolCall `json:"tool_calls"`
-		} `json:"delta"`
-		FinishReason api.FinishReason `json:"finish_reason"`
-	} `json:"choices"`
-	Usage *api.Usage `json:"usage"`
+// errLingers ends a stream whose answer has ended before.
+var errLingers = errors.New("the stream went on after the answer")
+
+// readWhole gets the answer in one.
+func readWhole(body io.Reader, a *answer, yield func(planner.Piece) error) error {
+	text, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	switch {
+	case err != nil:
+		return &connectionError{err}
+	case len(text) > maxBody:
+		return errTooLong
+	}
+	var c completion
+	if err := json.Unmarshal(text, &c, lenient); err != nil {
+		return errProtocol
+	}
+	piece, err := a.add(&c)
+	if err != nil {
+		return err
+	}
+	a.done = len(c.Choices) > 0
+	if yield != nil && piece != (planner.Piece{}) {
+		if err := yield(piece); err != nil {
+			return &yieldError{err}
+		}
+	}
+	return nil
 }
 
-var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
-// stream gets the answer piece by piece.
-func (c *Client) stream(ctx context.Context, attempt *attempt, r planner.Request, a *answer, yield func(planner.Piece) error) error {
-	q := c.request(r)
-	q.StreamOptions = &api.StreamOptions{IncludeUsage: true}
-	stream, err := c.api.CreateChatCompletionStream(ctx, q)
-	if err != nil {
-		return loggable(err)
-	}
-	defer func() { _ = stream.Close() }()
+// readStream gets the answer piece by piece. endSoon ends the stream after that time.
+func readStream(body io.Reader, a *answer, yield func(planner.Piece) error, endSoon func(time.Duration)) error {
+	events := newEventReader(body)
 	for {
-		attempt.unread = maxUnread
-		var e event
-		text, err := stream.RecvRaw()
+		name, data, err := events.next()
 		switch {
-		case a.finish != "" && err != nil: // also when it broke off behind the answer: what it cost is lost
-			if errors.Is(err, io.EOF) {
-				attempt.drain()
-			}
+		case err != nil && (errors.Is(err, io.EOF) || a.finish != "" || a.whole()): // what broke off behind the answer is not missed
 			return nil
-		case errors.Is(err, io.EOF):
-			return errBroken
+		case errors.Is(err, errTooLong):
+			return err
 		case err != nil:
-			return loggable(err)
+			return &connectionError{err}
+		case string(bytes.TrimSpace(data)) == "[DONE]":
+			a.done = true
+			endSoon(drainTime)
+			_, _ = io.Copy(io.Discard, io.LimitReader(body, chunk)) // only then does the connection serve again
+			return nil
 		}
-		if err := json.Unmarshal(text, &e, lenient); err != nil {
+		finished := a.finish != ""
+		var c completion
+		if json.Unmarshal(data, &c, lenient) != nil {
+			if finished {
+				continue
+			}
 			return errProtocol
 		}
-		a.spent(e.Usage)
-		if len(e.Choices) == 0 {
+		if finished {
+			a.spent(c.Usage)
 			continue
 		}
-		choice := e.Choices[0]
-		a.refused = a.refused || choice.Delta.Refusal != ""
-		piece, err := a.add(choice.Delta.Content, choice.Delta.ToolCalls)
+		if name == "error" && c.Error.Kind() == 0 {
+			return newServiceError(0, bytes.Clone(data))
+		}
+		piece, err := a.add(&c)
 		if err != nil {
 			return err
 		}
@@ -202,49 +215,16 @@ func (c *Client) stream(ctx context.Context, attempt *attempt, r planner.Request
 				return &yieldError{err}
 			}
 		}
-		if choice.FinishReason != "" {
-			a.finish = choice.FinishReason
-			attempt.patience = linger
+		if a.finish != "" {
+			endSoon(linger)
 		}
 	}
-}
-
-// request is r for the service.
-func (c *Client) request(r planner.Request) api.ChatCompletionRequest {
-	q := api.ChatCompletionRequest{Model: c.model, ReasoningEffort: c.effort, MaxCompletionTokens: r.MaxTokens}
-	for i, m := range r.Messages {
-		message := api.ChatCompletionMessage{Role: string(m.Role), Content: m.Text}
-		if m.Call != nil {
-			function := api.FunctionCall{Name: m.Call.Name, Arguments: m.Call.Input}
-			message.ToolCalls = []api.ToolCall{{ID: m.Call.ID, Type: api.ToolTypeFunction, Function: function}}
-		}
-		if m.Role == planner.Tool {
-			message.ToolCallID = r.Messages[i-1].Call.ID
-		}
-		q.Messages = append(q.Messages, message)
-	}
-	shape := r.Shape
-	schema := jsonv1.RawMessage(shape.Schema)
-	if shape.Way == planner.Object {
-		q.ResponseFormat = &api.ChatCompletionResponseFormat{
-			Type:       api.ChatCompletionResponseFormatTypeJSONSchema,
-			JSONSchema: &api.ChatCompletionResponseFormatJSONSchema{Name: shape.Name, Description: shape.Description, Strict: shape.Strict, Schema: schema},
-		}
-		return q
-	}
-	function := &api.FunctionDefinition{Name: shape.Name, Description: shape.Description, Strict: shape.Strict, Parameters: schema}
-	q.Tools = []api.Tool{{Type: api.ToolTypeFunction, Function: function}}
-	q.ParallelToolCalls = false
-	if shape.Way == planner.Called {
-		q.ToolChoice = api.ToolChoice{Type: api.ToolTypeFunction, Function: api.ToolFunction{Name: shape.Name}}
-	}
-	return q
 }
 
 // pauseBefore is how long to wait before the retry with that number, counted from 0.
 func (c *Client) pauseBefore(retry int, err error) time.Duration {
-	if status, ok := errors.AsType[*statusError](err); ok && !status.retryAt.IsZero() {
-		return time.Until(status.retryAt)
+	if service, ok := errors.AsType[*serviceError](err); ok && !service.retryAt.IsZero() {
+		return time.Until(service.retryAt)
 	}
 	longest := c.limits.Pause << retry
 	return longest/2 + rand.N(longest/2+1) //nolint:gosec // it only keeps clients apart

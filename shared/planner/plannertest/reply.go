@@ -28,6 +28,7 @@ type Reply struct {
 	Status int         // unless it is 0 or 200, an error is sent
 	Code   string      // the error's
 	Body   string      // sent instead of the error or the plain answer
+	Events string      // sent instead of the stream, word for word, but for lines @sleep N, which wait N seconds
 	Header http.Header // sent in addition
 
 	Preface  string        // the content before a call
@@ -50,6 +51,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, q Request, reply R
 		w.Header()[http.CanonicalHeaderKey(name)] = values
 	}
 	switch {
+	case reply.Events != "":
+		sendEvents(w, r, reply.Events)
+		return
 	case reply.Body != "":
 		w.Header().Set("Content-Type", cmp.Or(w.Header().Get("Content-Type"), "application/json"))
 		w.WriteHeader(cmp.Or(reply.Status, http.StatusOK))
@@ -82,6 +86,30 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, q Request, reply R
 		return
 	}
 	s.plain(w, r, q, reply)
+}
+
+// sendEvents sends the text of a stream line by line.
+func sendEvents(w http.ResponseWriter, r *http.Request, text string) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := http.NewResponseController(w)
+	for line := range strings.Lines(text) {
+		seconds, waits := strings.CutPrefix(line, "@sleep ")
+		if !waits {
+			_, _ = w.Write([]byte(line)) // that the client is gone is seen by the context
+			continue
+		}
+		_ = out.Flush()
+		pause, err := time.ParseDuration(strings.TrimSpace(seconds) + "s")
+		if err != nil {
+			panic(fmt.Sprintf("a stream's line %q: %v", line, err))
+		}
+		pace := newTimer(pause)
+		there := pace.wait(r)
+		pace.stop()
+		if !there {
+			return
+		}
+	}
 }
 
 // refuse sends an error as the real service words it.

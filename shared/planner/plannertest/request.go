@@ -212,3 +212,50 @@ func (q *Request) said() (text string, byUser bool) {
 	last := q.Messages[len(q.Messages)-1]
 	return *last.Content, last.Role == "user"
 }
+
+// plain are the members that every service knows, by where they are. Lists are gone into.
+var plain = map[string][]string{
+	"":                             {"model", "messages", "stream", "max_tokens", "tools", "tool_choice", "response_format"},
+	"/messages":                    {"role", "content", "tool_calls", "tool_call_id"},
+	"/messages/tool_calls":         {"id", "type", "function"},
+	"/tools":                       {"type", "function"},
+	"/tools/function":              {"name", "description", "parameters"},
+	"/response_format":             {"type", "json_schema"},
+	"/response_format/json_schema": {"name", "description", "schema"},
+}
+
+// checkPlain refuses what not every service knows: other members, and turns that do not alternate.
+func (q *Request) checkPlain() error {
+	for i := 1; i < len(q.Messages); i++ {
+		if role := q.Messages[i].Role; role == q.Messages[i-1].Role || role == "system" {
+			return errors.New("conversation roles must alternate")
+		}
+	}
+	return checkMembers("", q.Body)
+}
+
+func checkMembers(path string, value jsontext.Value) error {
+	known, there := plain[path]
+	var list []jsontext.Value
+	if !there || json.Unmarshal(value, &list) == nil {
+		for _, item := range list {
+			if err := checkMembers(path, item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(value, &members); err != nil {
+		return nil //nolint:nilerr // a choice may be a text
+	}
+	for name, member := range members {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("%s/%s: extra inputs are not permitted", path, name)
+		}
+		if err := checkMembers(path+"/"+name, member); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -23,10 +23,11 @@ const (
 
 // Server answers POST /v1/chat/completions. It is safe for concurrent use.
 type Server struct {
-	key   string
-	pace  time.Duration
-	sizes []int
-	note  string
+	key       string
+	pace      time.Duration
+	sizes     []int
+	note      string
+	plainOnly bool
 
 	mux    http.ServeMux
 	http   *http.Server // nil unless started
@@ -56,6 +57,12 @@ func WithPace(wait time.Duration, size int) Option {
 // WithNote puts the text in front of the description of every sample, so that nobody takes one for a model's work.
 func WithNote(text string) Option {
 	return func(s *Server) { s.note = text }
+}
+
+// WithPlainProtocol refuses, as some services do, what not every service knows: the newer members of requests, and two
+// messages in a row by one speaker.
+func WithPlainProtocol() Option {
+	return func(s *Server) { s.plainOnly = true }
 }
 
 // The recordings' pace: v1's stand-in waited so long before each piece, and made pieces of these lengths, over and over.
@@ -140,6 +147,9 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q, err := read(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil && s.plainOnly {
+		err = q.checkPlain()
+	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "", err.Error())
 		return
