@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -190,9 +191,11 @@ func (q *Request) checkMessages() error {
 	return nil
 }
 
-// structured reports whether the answer has to be an object of a schema.
+// structured reports whether the answer has to be an object of a schema: by its format, or because the system prompt says so.
 func (q *Request) structured() bool {
-	return q.ResponseFormat != nil && q.ResponseFormat.Type == "json_schema"
+	first := q.Messages[0]
+	return q.ResponseFormat != nil && q.ResponseFormat.Type == "json_schema" ||
+		first.Role == "system" && first.Content != nil && strings.Contains(*first.Content, "fit this JSON schema")
 }
 
 func (q *Request) offers(function string) bool {
@@ -232,6 +235,20 @@ func (q *Request) checkPlain() error {
 		}
 	}
 	return checkMembers("", q.Body)
+}
+
+// checkRefused refuses any of the members.
+func (q *Request) checkRefused(names []string) error {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(q.Body, &members); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, there := members[name]; there {
+			return fmt.Errorf("unsupported parameter: '%s' is not supported with this model", name)
+		}
+	}
+	return nil
 }
 
 func checkMembers(path string, value jsontext.Value) error {

@@ -28,6 +28,7 @@ type Server struct {
 	sizes     []int
 	note      string
 	plainOnly bool
+	refused   []string
 
 	mux    http.ServeMux
 	http   *http.Server // nil unless started
@@ -63,6 +64,11 @@ func WithNote(text string) Option {
 // messages in a row by one speaker.
 func WithPlainProtocol() Option {
 	return func(s *Server) { s.plainOnly = true }
+}
+
+// WithRefused refuses requests with any of these members, as services do that do not know them.
+func WithRefused(members ...string) Option {
+	return func(s *Server) { s.refused = members }
 }
 
 // The recordings' pace: v1's stand-in waited so long before each piece, and made pieces of these lengths, over and over.
@@ -149,6 +155,9 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 	q, err := read(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil && s.plainOnly {
 		err = q.checkPlain()
+	}
+	if err == nil {
+		err = q.checkRefused(s.refused)
 	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "", err.Error())
