@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -308,4 +310,92 @@ func TestTheGateWaitsForTheDatabase(t *testing.T) {
 	assert.Equal(t, apierr.Unavailable, apierr.KindOf(gate.Ready(ctx)), "a caller does not wait longer than it wants")
 	assert.Empty(t, gate.Missing())
 	require.NoError(t, postgres.NewGate().Ready(t.Context()), "a program without a database waits for none")
+}
+
+// ask asks a trivial question, again as long as the machine is too slow to make a connection.
+func ask(t *testing.T, db *postgres.DB) error {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		_, err := postgres.Exec(t.Context(), db, "ask", `SELECT 1`)
+		if _, slow := errors.AsType[*pgconn.ConnectError](err); !slow || attempt == 10 {
+			return err
+		}
+	}
+}
+
+func TestAFrozenConnectionIsGivenUp(t *testing.T) {
+	t.Parallel()
+	proxy, through := pgtest.NewProxy(t, pgtest.URL(t))
+	db := pgtest.Pool(t, postgres.Options{URL: through, MaxConns: 1}).Patient(time.Minute)
+	require.NoError(t, ask(t, db))
+	proxy.Freeze()
+	err := ask(t, db.Patient(300*time.Millisecond))
+	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err), "%v", err)
+	require.Eventually(t, func() bool { return db.Stat().TotalConns() == 0 }, 10*time.Second, 10*time.Millisecond, "its place in the pool is free soon")
+	require.NoError(t, ask(t, db))
+}
+
+func TestConnectionsThatFrozeWhileTheyWereIdleAreReplaced(t *testing.T) {
+	t.Parallel()
+	proxy, through := pgtest.NewProxy(t, pgtest.URL(t))
+	db := pgtest.Pool(t, postgres.Options{URL: through, MaxConns: 3}).Patient(time.Minute)
+	var conns []*pgxpool.Conn
+	for range 3 {
+		conn, err := db.Acquire(t.Context())
+		require.NoError(t, err)
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		conn.Release()
+	}
+	proxy.Freeze()
+	time.Sleep(1100 * time.Millisecond) // as long as makes a connection suspicious
+	require.NoError(t, ask(t, db))
+	assert.EqualValues(t, 1, db.Stat().TotalConns(), "one that is found dead is reason enough to let all of them go")
+}
+
+func TestABrokenConnectionIsNoFaultOfOurs(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	proxy, through := pgtest.NewProxy(t, url)
+	db := pgtest.Pool(t, postgres.Options{URL: through, MaxConns: 4})
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			for range 20 {
+				_, err := postgres.Exec(t.Context(), db, "ask", `SELECT pg_sleep(0.01)`)
+				if err != nil && apierr.KindOf(err) != apierr.Unavailable {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	done := make(chan error, 1)
+	go func() { done <- group.Wait() }()
+	for {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			return
+		case <-time.After(50 * time.Millisecond):
+			proxy.Cut()
+		}
+	}
+}
+
+func TestARefusedLoginIsNoFaultOfOurs(t *testing.T) {
+	t.Parallel()
+	parsed, err := url.Parse(pgtest.URL(t))
+	require.NoError(t, err)
+	for _, user := range []*url.Userinfo{url.UserPassword("nobody", "x"), url.UserPassword(parsed.User.Username(), "wrong")} {
+		parsed.User = user
+		_, err = postgres.Exec(t.Context(), pgtest.Pool(t, postgres.Options{URL: parsed.String(), MaxConns: 1}), "ask", `SELECT 1`)
+		assert.Equal(t, apierr.Unavailable, apierr.KindOf(err), "%v", err)
+	}
+	parsed, err = url.Parse(pgtest.URL(t))
+	require.NoError(t, err)
+	parsed.Path = "/gone"
+	_, err = postgres.Exec(t.Context(), pgtest.Pool(t, postgres.Options{URL: parsed.String(), MaxConns: 1}), "ask", `SELECT 1`)
+	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err), "%v", err)
 }

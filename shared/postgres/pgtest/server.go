@@ -22,9 +22,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Server is a running PostgreSQL. It is safe for concurrent use.
+// Server is a running PostgreSQL. It is safe for concurrent use, but for [Server.Down], [Server.Up] and [Server.Standby].
 type Server struct {
 	url       url.URL
+	folder    folder
 	temporary string // removed at the end; empty: nothing is
 	process   *os.Process
 	lock      *os.File
@@ -43,24 +44,28 @@ const superuser = "liftlog"
 // Start runs a server that listens on a free port of loopback and keeps its data in the folder dir, which it makes, or,
 // if dir is empty, in a temporary one without regard to crashes. The server ends with this process, however that ends;
 // the caller should still [Server.Stop] it. Everything that can go wrong is one sentence that says how to mend it.
-func Start(ctx context.Context, dir string) (*Server, error) { return startServer(ctx, dir, dir != "") }
+func Start(ctx context.Context, dir string) (*Server, error) {
+	return startServer(ctx, folder{path: dir, durable: dir != ""})
+}
 
-func startServer(ctx context.Context, dir string, durable bool) (_ *Server, err error) {
+// startServer starts a server on the folder, of which the path, whether it is durable, and settings are given.
+func startServer(ctx context.Context, f folder) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	binaries, err := find(os.Getenv("PATH"), debianBinaries, fetchEmbedded)
-	if err != nil {
+	if f.binaries, err = find(os.Getenv("PATH"), debianBinaries, fetchEmbedded); err != nil {
 		return nil, err
 	}
 	s := &Server{exited: make(chan struct{})}
 	s.stop = sync.OnceValue(s.shutDown)
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "liftlog-postgres-"); err != nil {
+	if f.path == "" {
+		if f.path, err = os.MkdirTemp("", "liftlog-postgres-"); err != nil {
 			return nil, fmt.Errorf("make a folder for PostgreSQL: %w", err)
 		}
-		s.temporary = dir
+		f.ephemeral = true
 	}
-	f := folder{path: dir, binaries: binaries, ephemeral: s.temporary != "", durable: durable}
+	if f.ephemeral {
+		s.temporary = f.path
+	}
 	if err := s.start(ctx, f); err != nil {
 		close(s.exited)
 		return nil, errors.Join(err, s.Stop())
@@ -88,26 +93,30 @@ func (s *Server) start(ctx context.Context, f folder) (err error) {
 	s.url = url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password)}
 	// Another process may take the free port before PostgreSQL does.
 	for attempt := 1; ; attempt++ {
-		err := s.launch(ctx, f)
+		port, err := freePort(ctx)
+		if err != nil {
+			return err
+		}
+		f.port = port
+		s.folder = f
+		s.url.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		err = s.launch(ctx)
 		if err == nil || attempt == 3 || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-func (s *Server) launch(ctx context.Context, f folder) error {
-	port, err := freePort(ctx)
-	if err != nil {
-		return err
-	}
-	s.url.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+// launch starts the server's program and waits until it answers.
+func (s *Server) launch(ctx context.Context) error {
+	f := s.folder
 	log, err := os.Create(f.log())
 	if err != nil {
 		return fmt.Errorf("make PostgreSQL's log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
 	// Not bound to ctx, which ends with the start.
-	cmd := exec.Command(filepath.Join(f.binaries, "postgres"), f.settings(port)...) //nolint:gosec,noctx // found by find
+	cmd := exec.Command(filepath.Join(f.binaries, "postgres"), f.arguments()...) //nolint:gosec,noctx // found by find
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{s.lock} // held until the last process of the server has gone
 	cmd.SysProcAttr = f.as.attributes()
@@ -208,6 +217,8 @@ type folder struct {
 	binaries  string
 	ephemeral bool // the folder goes with the server
 	durable   bool // what is committed survives a crash
+	settings  []string
+	port      int
 	as        identity
 }
 
@@ -301,9 +312,9 @@ func (f folder) checkVersion(ctx context.Context) error {
 // leastCommit is how long a commit of a durable server for tests takes at least, however fast the disk is.
 const leastCommit = 2 * time.Millisecond
 
-func (f folder) settings(port int) []string {
+func (f folder) arguments() []string {
 	settings := []string{
-		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port), "unix_socket_directories=", "max_connections=200", "shared_buffers=32MB",
+		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(f.port), "unix_socket_directories=", "max_connections=200", "shared_buffers=32MB",
 	}
 	switch {
 	case !f.durable:
@@ -312,7 +323,7 @@ func (f folder) settings(port int) []string {
 		settings = append(settings, "commit_delay="+strconv.FormatInt(leastCommit.Microseconds(), 10), "commit_siblings=0")
 	}
 	arguments := []string{"-D", f.data()}
-	for _, setting := range settings {
+	for _, setting := range append(settings, f.settings...) {
 		arguments = append(arguments, "-c", setting)
 	}
 	return arguments

@@ -216,3 +216,78 @@ func TestADurableDatabaseWaitsForItsDisk(t *testing.T) {
 	assert.Equal(t, "2000", query(t, url, `SHOW commit_delay`), "in microseconds")
 	assert.Equal(t, "rate_limit_consumptions", query(t, url, `SELECT to_regclass('rate_limit_consumptions')::text`), "it is migrated")
 }
+
+func TestAServerComesBackAtItsAddress(t *testing.T) {
+	t.Parallel()
+	server, url := Own(t)
+	for _, crash := range []bool{false, true} {
+		require.NoError(t, server.Down(crash))
+		_, err := pgx.Connect(t.Context(), url)
+		require.Error(t, err)
+		require.NoError(t, server.Up(t.Context()))
+		assert.Equal(t, "f", query(t, url, `SELECT pg_is_in_recovery()::text::char`))
+	}
+}
+
+func TestAStandbyFollowsAndTakesOver(t *testing.T) {
+	t.Parallel()
+	server, url := Own(t)
+	standby := server.Standby(t)
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `CREATE TABLE words AS SELECT 'followed' AS word`)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+	followed := standby.URL(ownDatabase)
+	require.Eventually(t, func() bool {
+		return query(t, followed, `SELECT coalesce(to_regclass('words')::text, '')`) == "words"
+	}, 30*time.Second, 10*time.Millisecond)
+	assert.Equal(t, "t", query(t, followed, `SELECT pg_is_in_recovery()::text::char`))
+	require.NoError(t, server.Down(true))
+	assert.Equal(t, "true", query(t, followed, `SELECT pg_promote()::text`))
+	assert.Equal(t, "followed", query(t, followed, `SELECT word FROM words`))
+}
+
+func TestAFullDiskHasRoomAgain(t *testing.T) {
+	t.Parallel()
+	server, url := Own(t)
+	require.NoError(t, server.FillDisk(t.Context(), "v2_feed_clocks"))
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, conn.Close(context.Background())) }()
+	write := func() error {
+		_, err := conn.Exec(t.Context(), `INSERT INTO users (id, user_lookup, hashed_password, salt) VALUES (gen_random_uuid(), 'x', '', '');
+			INSERT INTO v2_feed_clocks SELECT id, now() FROM users`)
+		return err
+	}
+	err = write()
+	require.ErrorContains(t, err, "No space left on device")
+	require.ErrorContains(t, err, "53100")
+	_, err = conn.Exec(t.Context(), `VACUUM FULL v2_feed_clocks`)
+	require.NoError(t, err)
+	require.NoError(t, write())
+}
+
+func TestAProxyFails(t *testing.T) {
+	t.Parallel()
+	proxy, through := NewProxy(t, EmptyURL(t))
+	connect := func() *pgx.Conn {
+		conn, err := pgx.Connect(t.Context(), through)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		return conn
+	}
+	first := connect()
+	require.NoError(t, first.Ping(t.Context()))
+	proxy.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, first.Ping(ctx), context.DeadlineExceeded)
+	second := connect()
+	require.NoError(t, second.Ping(t.Context()))
+	proxy.Cut()
+	require.Error(t, second.Ping(t.Context()))
+	proxy.Lead("")
+	_, err := pgx.Connect(t.Context(), through)
+	require.Error(t, err)
+}

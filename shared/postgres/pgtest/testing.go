@@ -72,7 +72,7 @@ func server(ctx context.Context, durable bool) (_ *testServer, err error) {
 		if started.Server, started.prefix, err = attach(given); err != nil {
 			return nil, err
 		}
-	} else if started.Server, err = startServer(ctx, "", durable); err != nil {
+	} else if started.Server, err = startServer(ctx, folder{durable: durable}); err != nil {
 		return nil, err
 	}
 	started.template = started.name()
@@ -170,14 +170,20 @@ func Pool(tb testing.TB, options postgres.Options) *postgres.DB {
 	return pool
 }
 
+// unavailable ends a test that has no server: it is passed over where somebody has not installed one.
+func unavailable(tb testing.TB, err error) {
+	tb.Helper()
+	if os.Getenv("CI") == "" && os.Getenv(environmentURL) == "" {
+		tb.Skipf("no PostgreSQL: %v", err)
+	}
+	tb.Fatal(err)
+}
+
 func database(tb testing.TB, durable bool, template func(*testServer) string) string {
 	tb.Helper()
 	s, err := server(tb.Context(), durable)
 	if err != nil {
-		if os.Getenv("CI") == "" && os.Getenv(environmentURL) == "" {
-			tb.Skipf("no PostgreSQL: %v", err)
-		}
-		tb.Fatal(err)
+		unavailable(tb, err)
 	}
 	name := s.name()
 	if err := s.create(tb.Context(), name, template(s)); err != nil {
