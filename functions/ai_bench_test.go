@@ -30,7 +30,7 @@ func BenchmarkPlanWorkout(b *testing.B) {
 	service := handlerOf(deps)
 	request := planner.Request{
 		Messages: []planner.Message{{Role: planner.System, Text: "x"}, {Role: planner.User, Text: "x"}},
-		Shape: planner.Shape{Name: "GetGymPlan", Way: planner.Called, Strict: true, Schema: []byte(`{"type":"object","properties":{},"required":[],"additionalProperties":false}`)},
+		Shape:    planner.Shape{Name: "GetGymPlan", Way: planner.Called, Strict: true, Schema: []byte(`{"type":"object","properties":{},"required":[],"additionalProperties":false}`)},
 	}
 	for _, c := range []struct {
 		name string
