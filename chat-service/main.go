@@ -97,7 +97,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: ready}
 	go func() { _ = gate.Ready(ctx) }() // connects before the first request needs it
 	log.InfoContext(ctx, "serving", "function", "chat-service", "address", listener.Addr().String())
-	handler := h.Canonical(service.Handler(h.Mounts())) //nolint:contextcheck // connections outlive the requests that begin them
+	handler := h.Canonical(service.Handler(h.Mounts()))
 	return serve.Run(ctx, listener, serve.Options{Handler: handler, Log: log, Fatal: gate.Missing(), Drain: h.Drain})
 }
 

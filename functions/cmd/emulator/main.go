@@ -137,7 +137,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	}
 	go func() { _ = gate.Ready(ctx) }() // notices another database before the first request does
 	printRoutes(output, routes, listener.Addr(), local)
-	handler := newHandler(&service, deps, chats, jobs...) //nolint:contextcheck // connections outlive the requests that begin them
+	handler := newHandler(&service, deps, chats, jobs...)
 	err = serve.Run(ctx, listener, serve.Options{Handler: handler, Log: log, Fatal: gate.Missing(), Drain: chats.Drain})
 	if wrong, ok := errors.AsType[*postgres.WrongDatabaseError](err); ok && len(wrong.Tables) > 0 {
 		return fmt.Errorf("%w; --migrate makes them", err)
