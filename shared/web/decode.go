@@ -82,11 +82,12 @@ var readers sync.Map // of [reflect.Type] to reader
 // maxProperties, which are JSON schema's names.
 func readerOf(t reflect.Type) reader {
 	if found, ok := readers.Load(t); ok {
-		return found.(reader) //nolint:forcetypeassert // nothing else is stored
+		read, _ := found.(reader)
+		return read
 	}
-	made := makeReader(t, "")
-	readers.Store(t, made)
-	return made
+	read := makeReader(t, "")
+	readers.Store(t, read)
+	return read
 }
 
 // makeReader makes the reader of a type where it has that tag.
