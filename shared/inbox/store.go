@@ -85,7 +85,7 @@ const take = `
 	WITH owner AS MATERIALIZED (
 		SELECT id FROM users WHERE id = $1 FOR KEY SHARE
 	), next AS MATERIALIZED (
-		SELECT id FROM user_inbox_items WHERE user_id = (SELECT id FROM owner) ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+		SELECT id FROM user_inbox_items WHERE user_id = (SELECT id FROM owner) ORDER BY id LIMIT (SELECT $2::bigint) FOR UPDATE SKIP LOCKED
 	), taken AS (
 		DELETE FROM user_inbox_items i USING next WHERE i.id = next.id
 		RETURNING i.id, i.encrypted_message
