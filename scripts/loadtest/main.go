@@ -57,7 +57,7 @@ type bench struct {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 4 {
-		return errors.New("usage: loadtest SERVER CLEANUP CHAT-SERVICE users|feed|planner|chat [flags]")
+		return errors.New("usage: loadtest SERVER CLEANUP CHAT-SERVICE users|feed|plans|planner|chat [flags]")
 	}
 	b := &bench{server: args[0], cleanup: args[1], chatService: args[2]}
 	switch what := args[3]; what {
@@ -65,12 +65,14 @@ func run(ctx context.Context, args []string) error {
 		return b.on(ctx, "", b.size, b.start, b.throughput, b.batch)
 	case "feed":
 		return runFeed(ctx, b, args[4:])
+	case "plans":
+		return runPlans(ctx, b, args[4:])
 	case "planner":
 		return b.on(ctx, "", b.planner)
 	case "chat":
 		return b.on(ctx, "", b.chat)
 	default:
-		return fmt.Errorf("nothing is called %s: there are users, feed, planner and chat", what)
+		return fmt.Errorf("nothing is called %s: there are users, feed, plans, planner and chat", what)
 	}
 }
 
