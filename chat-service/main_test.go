@@ -261,7 +261,7 @@ func TestWithoutItsDatabaseItIsUnavailable(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "/ai-chat"))
 }
 
-func TestItServesTheHubAlone(t *testing.T) {
+func TestItServesTheHubsAlone(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "RATE_LIMIT_DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing")
 	require.Eventually(t, func() bool { return s.status(t, web.LivePath) == http.StatusOK }, time.Minute, 5*time.Millisecond, "%s", s.Log)
@@ -269,7 +269,10 @@ func TestItServesTheHubAlone(t *testing.T) {
 	for _, mount := range functions.Mount(functions.Manifest(), functions.Deps{}) {
 		api = append(api, mount.Method+" "+mount.Path)
 	}
-	own := []string{"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate"}
+	own := []string{
+		"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate",
+		"/ai-chat-v2", "/ai-chat-v2/", "/AI-Chat-V2", "/v2/ai-chat-v2", "/ai-chat-v2/negotiate", "/V2/ai-chat-v2/negotiate/",
+	}
 	programtest.WalkPaths(t, "http://"+s.Address, own, append(api, own...))
 }
 

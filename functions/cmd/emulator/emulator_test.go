@@ -158,7 +158,10 @@ func TestTheEmulatorServesAllAndNothingElse(t *testing.T) {
 	nowhere := "postgres://nobody@127.0.0.1:1/nothing" // so that no answer can come from a row
 	server := httptest.NewServer(handlerOn(t, nowhere))
 	t.Cleanup(server.Close)
-	hubs := []string{"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate"}
+	hubs := []string{
+		"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate",
+		"/ai-chat-v2", "/ai-chat-v2/", "/AI-Chat-V2", "/v2/ai-chat-v2", "/ai-chat-v2/negotiate", "/V2/ai-chat-v2/negotiate/",
+	}
 	all := hubs
 	for _, mount := range functions.Mount(functions.Manifest(), functions.Deps{}) {
 		all = append(all, mount.Method+" "+mount.Path)
