@@ -90,7 +90,8 @@ func (s *Server) start(ctx context.Context, f folder) (err error) {
 	if err != nil {
 		return err
 	}
-	s.url = url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password)}
+	// The server has no certificate: to ask for one costs another connection.
+	s.url = url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password), RawQuery: "sslmode=disable"}
 	// Another process may take the free port before PostgreSQL does.
 	for attempt := 1; ; attempt++ {
 		port, err := freePort(ctx)
