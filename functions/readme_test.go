@@ -18,6 +18,7 @@ func TestTheReadmeListsTheConfiguration(t *testing.T) {
 	others := struct {
 		Chat    config.Chat
 		Cleanup config.Cleanup
+		Logins  config.Logins
 	}{}
 	for _, v := range append(config.Describe(ConfigFor(Manifest()...)), config.Describe(&others)...) {
 		row := fmt.Sprintf("| `%s` | %s", v.Name, v.Doc)

@@ -11,8 +11,10 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
+	"github.com/liftlog/liftlog-api/shared/postgres/grants"
 	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
 )
 
@@ -30,6 +32,7 @@ type configuration struct {
 	Service   config.Service
 	Database  config.Database
 	RateLimit config.RateLimitDatabase
+	Logins    config.Logins
 }
 
 func run(ctx context.Context, args, environ []string, output io.Writer) error {
@@ -37,6 +40,8 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	flags := flag.NewFlagSet("migrate", flag.ContinueOnError)
 	flags.SetOutput(output)
 	check := flags.Bool("check", false, "change nothing: say what would be done, and fail if something stands in the way")
+	rights := flags.Bool("grants", false, "migrate nothing: make the roles of the programs' logins, and give them their rights")
+	printed := flags.Bool("print", false, "with --grants: only print the statements")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintf(output, "Applies pending migrations to both databases. Several may run at once.\n\n")
 		flags.PrintDefaults()
@@ -48,6 +53,14 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	if err := config.Load(ctx, environ, &c); err != nil {
 		return err
 	}
+	logins := functions.Logins(c.Logins)
+	if *rights && c.Logins.Pattern == "" {
+		return errors.New("DATABASE_LOGINS: is required for --grants")
+	}
+	if *rights && *printed {
+		_, err := io.WriteString(output, grants.SQL(logins))
+		return err
+	}
 	log := logging.New(output, c.Service.LogLevel)
 	databases, err := migrations.Open(ctx, c.Database.URL.Reveal(), c.RateLimit.URL.Reveal(), c.Database.CloudSQLInstance)
 	if err != nil {
@@ -55,8 +68,14 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	}
 	defer databases.Close()
 
+	if *rights {
+		return grants.Apply(ctx, databases, logins, log)
+	}
 	if !*check {
 		if err := migrations.Up(ctx, databases, log); err != nil {
+			return err
+		}
+		if err := grants.Renew(ctx, databases, log); err != nil {
 			return err
 		}
 		log.InfoContext(ctx, "the databases are up to date")

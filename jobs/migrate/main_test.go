@@ -65,3 +65,29 @@ func TestTheListOfProgramsKnowsTheConnections(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, migrations.MaxConns, manifest.ProgramOf("migrate").Pool)
 }
+
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	give := func(environ []string, args ...string) (string, error) {
+		var output bytes.Buffer
+		err := run(t.Context(), args, append(environ, "DATABASE_URL="+url), &output)
+		return output.String(), err
+	}
+	_, err := give(nil, "--grants")
+	require.EqualError(t, err, "DATABASE_LOGINS: is required for --grants")
+	logins := []string{"DATABASE_LOGINS=run-*@nowhere.iam", "V1_DATABASE_LOGIN=liftlog's"}
+	said, err := give(logins, "--grants", "--print")
+	require.NoError(t, err)
+	for _, want := range []string{
+		`GRANT "liftlog_writer" TO "run-put-event@nowhere.iam"`, `GRANT "liftlog_reader" TO "run-get-events@nowhere.iam"`,
+		`GRANT "liftlog_limits" TO "run-chat-service@nowhere.iam"`, `GRANT "liftlog_owner" TO "run-migrate@nowhere.iam"`, `GRANT "liftlog_owner" TO "liftlog's"`,
+		`GRANT SELECT ON "users" TO "liftlog_reader"`,
+	} {
+		assert.Contains(t, said, want)
+	}
+	assert.NotContains(t, said, "run-health")
+	_, err = give(logins, "--grants")
+	require.ErrorContains(t, err, "the server has no login run-")
+	require.ErrorContains(t, err, "terraform apply")
+}

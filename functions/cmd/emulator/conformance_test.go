@@ -69,7 +69,7 @@ type replay struct {
 	prefix string
 }
 
-func (p *replay) play(t *testing.T, c recorded) {
+func (p *replay) play(t testing.TB, c recorded) {
 	t.Helper()
 	method, path, _ := strings.Cut(p.fillText(t, c.Request), " ")
 	if path != "/health" && !strings.HasPrefix(path, "/ai-chat") {
@@ -124,7 +124,7 @@ func (p *replay) play(t *testing.T, c recorded) {
 }
 
 // send returns the whole answer to the request.
-func (p *replay) send(t *testing.T, r *http.Request) *httptest.ResponseRecorder {
+func (p *replay) send(t testing.TB, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	response, err := p.server.Client().Do(r)
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func (p *replay) send(t *testing.T, r *http.Request) *httptest.ResponseRecorder 
 	return w
 }
 
-func (p *replay) checkSuccess(t *testing.T, c recorded, w *httptest.ResponseRecorder) {
+func (p *replay) checkSuccess(t testing.TB, c recorded, w *httptest.ResponseRecorder) {
 	t.Helper()
 	require.Equal(t, c.V1.Type, w.Header().Get("Content-Type"), "%s: type", c.Case)
 	text, isText := c.V1.Body.(string)
@@ -166,7 +166,7 @@ func sortEvents(body any) {
 var renamed = map[string]string{"attributes.exercisetoweight": "attributes.exercisetokilograms"}
 
 // checkFaults requires that the answer blames the fields that v1 blamed, in its own spelling.
-func checkFaults(t *testing.T, c recorded, w *httptest.ResponseRecorder) {
+func checkFaults(t testing.TB, c recorded, w *httptest.ResponseRecorder) {
 	t.Helper()
 	var got struct {
 		Errors map[string][]string `json:"errors"`
@@ -193,7 +193,7 @@ func checkFaults(t *testing.T, c recorded, w *httptest.ResponseRecorder) {
 var placeholder = regexp.MustCompile(`\{\{([^}]+)\}\}`)
 
 // fill replaces the placeholders in a recorded value.
-func (p *replay) fill(t *testing.T, value any) any {
+func (p *replay) fill(t testing.TB, value any) any {
 	t.Helper()
 	switch v := value.(type) {
 	case string:
@@ -241,7 +241,7 @@ func fillList(text string) (list []any, ok bool) {
 	return list, true
 }
 
-func (p *replay) fillText(t *testing.T, text string) string {
+func (p *replay) fillText(t testing.TB, text string) string {
 	t.Helper()
 	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
 		name := strings.Trim(found, "{}")
@@ -276,7 +276,7 @@ func (p *replay) value(name string) (string, bool) {
 }
 
 // match requires that got is what was recorded, and takes from it the values of names that have none yet.
-func (p *replay) match(t *testing.T, where string, want, got any) {
+func (p *replay) match(t testing.TB, where string, want, got any) {
 	t.Helper()
 	switch want := want.(type) {
 	case map[string]any:
@@ -308,7 +308,7 @@ func (p *replay) match(t *testing.T, where string, want, got any) {
 	}
 }
 
-func (p *replay) matchText(t *testing.T, where, want, got string) {
+func (p *replay) matchText(t testing.TB, where, want, got string) {
 	t.Helper()
 	switch name := strings.Trim(want, "{}"); {
 	case want == "{{time}}+00:00" || want == "{{event.timestamp}}":

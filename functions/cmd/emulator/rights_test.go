@@ -1,0 +1,509 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/cleanup"
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/grants"
+	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+	"github.com/liftlog/liftlog-api/shared/purchase/purchasetest"
+	"github.com/liftlog/liftlog-api/shared/web"
+)
+
+const (
+	loginPassword = "of-a-test"
+	revenueCatKey = "sk_test"
+	entitlement   = "entl1"
+)
+
+// restricted is a server's database on which every program has a login of its own, with the rights of its group.
+type restricted struct {
+	url    string // of the database, for its superuser
+	logins config.Logins
+	admin  *postgres.DB
+}
+
+// rightsMu keeps tests apart that change roles, which all databases of a server share.
+var rightsMu sync.Mutex
+
+// restrict makes logins for the test's own database, as Terraform does, and gives them their rights, as jobs/migrate does: those
+// of programs that are in one of the groups.
+func restrict(t testing.TB, databaseURL string, groups ...grants.Group) restricted {
+	t.Helper()
+	parsed, err := url.Parse(databaseURL)
+	require.NoError(t, err)
+	r := restricted{url: databaseURL, logins: config.Logins{Pattern: "run-*@" + strings.Trim(parsed.Path, "/")}}
+	r.admin = pgtest.Pool(t, postgres.Options{URL: databaseURL, MaxConns: 2})
+	logins := functions.Logins(r.logins)
+	logins.Programs = slices.DeleteFunc(logins.Programs, func(login grants.Login) bool {
+		return !slices.ContainsFunc(login.Groups, func(g grants.Group) bool { return slices.Contains(groups, g) })
+	})
+	for _, login := range logins.Programs {
+		name := pgx.Identifier{login.Name}.Sanitize()
+		r.exec(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, loginPassword))
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			conn, err := pgx.Connect(ctx, databaseURL)
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer func() { _ = conn.Close(ctx) }()
+			_, err = conn.Exec(ctx, fmt.Sprintf("DROP OWNED BY %s; DROP ROLE %[1]s", name))
+			assert.NoError(t, err)
+		})
+	}
+	rightsMu.Lock()
+	defer rightsMu.Unlock()
+	require.NoError(t, grants.Apply(t.Context(), postgres.Databases{User: r.admin, RateLimit: r.admin}, logins, slog.New(slog.DiscardHandler)))
+	return r
+}
+
+func (r restricted) exec(t testing.TB, sql string) {
+	t.Helper()
+	_, err := r.admin.Exec(t.Context(), sql)
+	require.NoError(t, err, sql)
+}
+
+// as is the database's URL for the program's login.
+func (r restricted) as(t testing.TB, program string) string {
+	t.Helper()
+	parsed, err := url.Parse(r.url)
+	require.NoError(t, err)
+	parsed.User = url.UserPassword(r.logins.Login(program), loginPassword)
+	return parsed.String()
+}
+
+// instance is what one program has opened with its own login.
+type instance struct {
+	deps functions.Deps
+	gate *postgres.Gate
+}
+
+// stores are the outside of the system.
+type stores struct {
+	model      *plannertest.Server
+	revenueCat *purchasetest.Store
+	server     *httptest.Server
+}
+
+func newStores(t testing.TB) stores {
+	t.Helper()
+	model, err := plannertest.Start()
+	require.NoError(t, err)
+	t.Cleanup(model.Close)
+	store := purchasetest.RevenueCat("project", revenueCatKey)
+	server := httptest.NewServer(store)
+	t.Cleanup(server.Close)
+	return stores{model, store, server}
+}
+
+// start opens what the route's own process opens.
+func (r restricted) start(t testing.TB, s stores, program string, route manifest.Route) instance {
+	t.Helper()
+	c := functions.ConfigFor(route)
+	environ := append([]string{
+		"DATABASE_URL=" + r.as(t, program), "OPENAI_BASE_URL=" + s.model.URL(), "REVENUECAT_BASE_URL=" + s.server.URL, "REVENUECAT_API_KEY=" + revenueCatKey,
+		"REVENUECAT_PROJECT_ID=project", "REVENUECAT_ENTITLEMENT_ID=" + entitlement,
+	}, defaults...)
+	require.NoError(t, config.Load(t.Context(), environ, c))
+	deps, gate, closeAll, err := functions.Open(t.Context(), c, program, max(route.Pool, 1), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(closeAll)
+	return instance{deps, gate}
+}
+
+// serve starts every function of the group's database, and the chat if that is the rate limits', each with its own login, behind
+// one address.
+func (r restricted) serve(t testing.TB, s stores, database string) *httptest.Server {
+	t.Helper()
+	var mounts []web.Mount
+	var gates []*postgres.Gate
+	var planning manifest.Route
+	for _, route := range functions.Manifest() {
+		if len(route.Databases) > 0 && !route.Needs(database) {
+			continue
+		}
+		i := r.start(t, s, route.Service(), route)
+		mounts = append(mounts, functions.Mount(manifest.Manifest{route}, i.deps)...)
+		gates = append(gates, i.gate)
+		if route.Auth == manifest.AuthPurchase {
+			planning = route
+		}
+	}
+	service := web.Service{Log: slog.New(slog.DiscardHandler), Ready: func(ctx context.Context) error {
+		var failed []error
+		for _, gate := range gates {
+			failed = append(failed, gate.Ready(ctx))
+		}
+		return errors.Join(failed...)
+	}}
+	var handler http.Handler
+	if database == manifest.DatabaseRateLimit {
+		chat := r.start(t, s, "chat-service", planning) // which reads what the planner's functions read
+		var settings chatSettings
+		require.NoError(t, config.Load(t.Context(), defaults, &settings))
+		chats, err := newHub(chat.deps, settings.Chat, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		gates = append(gates, chat.gate)
+		handler = chats.Canonical(service.Handler(append(mounts, chats.Mounts()...)))
+	} else {
+		handler = service.Handler(mounts)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// play has every program of the group's kind do all that it does, and compares the answers with what was recorded.
+func (r restricted) play(t testing.TB, group grants.Group, cases []recorded) {
+	t.Helper()
+	if group == grants.Cleanup {
+		r.playCleanup(t)
+		return
+	}
+	database := manifest.DatabaseUser
+	if group == grants.Limits {
+		database = manifest.DatabaseRateLimit
+	}
+	s := newStores(t)
+	server := r.serve(t, s, database)
+	replay := replay{server: server, values: map[string]string{"web-key": testWebKey}, prefix: "/v2"}
+	for _, c := range cases {
+		if _, path, _ := strings.Cut(c.Request, " "); strings.HasPrefix(path, "/ai") == (group == grants.Limits) {
+			replay.play(t, c)
+		}
+	}
+	if group == grants.Limits {
+		r.playPurchases(t, s, server)
+		playChat(t, server)
+	} else {
+		r.playRenewal(t, server)
+	}
+}
+
+// playRenewal has a password checked whose fast proof is of another key.
+func (r restricted) playRenewal(t testing.TB, server *httptest.Server) {
+	t.Helper()
+	post := func(method, path, body string) *http.Response {
+		request, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, strings.NewReader(body))
+		require.NoError(t, err)
+		request.Header.Set("Content-Type", "application/json")
+		response, err := server.Client().Do(request)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		return response
+	}
+	var user sampleUser
+	created := post(http.MethodPost, "/v2/user/create", "{}")
+	require.NoError(t, json.NewDecoder(created.Body).Decode(&user))
+	require.NoError(t, created.Body.Close())
+	r.exec(t, fmt.Sprintf(`UPDATE v2_password_proofs SET key_fingerprint = decode(repeat('ab', octet_length(key_fingerprint)), 'hex') WHERE user_id = '%s'`, user.ID))
+	body := fmt.Sprintf(`{"userId":%q,"password":%q,"followSecret":"s"}`, user.ID, user.Password)
+	require.NoError(t, post(http.MethodPut, "/v2/follow-secret", body).Body.Close())
+	var renewed bool
+	require.NoError(t, r.admin.QueryRow(t.Context(), `SELECT key_fingerprint <> decode(repeat('ab', octet_length(key_fingerprint)), 'hex')
+		FROM v2_password_proofs WHERE user_id = $1`, user.ID).Scan(&renewed))
+	require.True(t, renewed, "the proof is not renewed")
+}
+
+// playPurchases has instances verify a purchase that another one has remembered, or that turns out to be refunded.
+func (r restricted) playPurchases(t testing.TB, s stores, server *httptest.Server) {
+	t.Helper()
+	bought := purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement(entitlement, nil)))
+	ask := func(path, token string) int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, strings.NewReader("{}"))
+		require.NoError(t, err)
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", "RevenueCat "+token)
+		response, err := server.Client().Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response.StatusCode
+	}
+	remembered := func() (n int, newest time.Time) {
+		require.NoError(t, r.admin.QueryRow(t.Context(), `SELECT count(*), coalesce(max(verified_at), 'epoch') FROM v2_purchase_verdicts`).Scan(&n, &newest))
+		return n, newest
+	}
+	s.revenueCat.On("kept", bought)
+	require.Equal(t, http.StatusBadRequest, ask("/v2/ai/workout", "kept"), "a buyer's empty request")
+	n, first := remembered()
+	require.Equal(t, 1, n)
+	require.Equal(t, http.StatusOK, ask("/ai-chat/negotiate?negotiateVersion=1", "kept"))
+	n, second := remembered()
+	require.Equal(t, 1, n)
+	require.True(t, second.After(first), "the chat has confirmed it again")
+	s.revenueCat.On("kept", purchasetest.RevenueCatError(http.StatusServiceUnavailable, "server_error"))
+	require.Equal(t, http.StatusBadRequest, ask("/v2/ai/session", "kept"), "the store is away, and the table remembers")
+
+	s.revenueCat.On("refunded", bought, purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil)))
+	require.Equal(t, http.StatusBadRequest, ask("/v2/ai/workout", "refunded"))
+	n, _ = remembered()
+	require.Equal(t, 2, n)
+	require.Equal(t, http.StatusUnauthorized, ask("/v2/ai/session", "refunded"))
+	n, _ = remembered()
+	require.Equal(t, 1, n, "a refunded purchase is forgotten")
+}
+
+// playChat sends one message to the planner.
+func playChat(t testing.TB, server *httptest.Server) {
+	t.Helper()
+	header := http.Header{"Authorization": {"Web " + testWebKey}}
+	conn, response, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"/v2/ai-chat", header)
+	if err != nil && response != nil {
+		body, _ := io.ReadAll(response.Body)
+		require.NoError(t, err, "%d %s", response.StatusCode, body)
+	}
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	const end = "\x1e"
+	require.NoError(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"protocol":"json","version":1}`+end)))
+	require.NoError(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"type":1,"invocationId":"0","target":"SendMessage","arguments":["Hello"]}`+end)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+	answered := false
+	for {
+		_, message, err := conn.ReadMessage()
+		require.NoError(t, err)
+		for record := range strings.SplitSeq(strings.TrimSuffix(string(message), end), end) {
+			var got struct {
+				Type   int             `json:"type"`
+				Target string          `json:"target"`
+				Error  json.RawMessage `json:"error"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(record), &got))
+			answered = answered || got.Target == "ReceiveMessage"
+			if got.Type == 3 {
+				require.Empty(t, string(got.Error))
+				require.True(t, answered, "the planner has said nothing")
+				return
+			}
+		}
+	}
+}
+
+// playCleanup has the job remove a row of each kind, and leave another one.
+func (r restricted) playCleanup(t testing.TB) {
+	t.Helper()
+	owner := uuid.NewString()
+	r.exec(t, fmt.Sprintf(`
+		INSERT INTO users (id, user_lookup, hashed_password, salt) VALUES ('%[1]s', '%[1]s', '', '');
+		INSERT INTO user_events (id, user_id, "timestamp", last_accessed, expiry, encrypted_event)
+			SELECT gen_random_uuid(), '%[1]s', now(), now(), expiry, '' FROM unnest(ARRAY[now() - interval '1 day', now() + interval '1 day']) AS expiry;
+		INSERT INTO shared_items (id, user_id, "timestamp", expiry, encrypted_payload, encryption_iv)
+			SELECT expiry::text, '%[1]s', now(), expiry, '', '' FROM unnest(ARRAY[now() - interval '1 day', now() + interval '1 day']) AS expiry;
+		INSERT INTO v2_purchase_verdicts (digest, subject, verified_at) VALUES (sha256('%[1]s'), 's', now() - interval '8 days');
+		INSERT INTO rate_limit_consumptions (key, requests) VALUES ('%[1]s', ARRAY[now() - interval '2 days'])`, owner))
+	db := pgtest.Pool(t, postgres.Options{URL: r.as(t, "cleanup"), MaxConns: manifest.ProgramOf("cleanup").Pool, Tables: postgres.UserTables})
+	var log strings.Builder
+	require.NoError(t, cleanup.Run(t.Context(), postgres.Databases{User: db, RateLimit: db}, cleanup.Options{Now: time.Now()}, slog.New(slog.NewTextHandler(&log, nil))))
+	var left []string
+	rows, _ := r.admin.Query(t.Context(), `
+		SELECT 'event' FROM user_events WHERE expiry <= now() UNION ALL SELECT 'item' FROM shared_items WHERE expiry <= now()
+		UNION ALL SELECT 'verdict' FROM v2_purchase_verdicts WHERE verified_at < now() - interval '7 days'
+		UNION ALL SELECT 'limit' FROM rate_limit_consumptions WHERE key = $1`, owner)
+	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Empty(t, left, "%s", &log)
+}
+
+// attempt is a test that may fail without failing the test that makes it.
+type attempt struct {
+	testing.TB
+
+	mu       sync.Mutex
+	said     []string
+	cleanups []func()
+}
+
+func (a *attempt) Helper() {}
+
+func (a *attempt) Errorf(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.said = append(a.said, fmt.Sprintf(format, args...))
+}
+
+func (a *attempt) Error(args ...any)                 { a.Errorf("%s", fmt.Sprint(args...)) }
+func (a *attempt) Fatalf(format string, args ...any) { a.Errorf(format, args...); a.FailNow() }
+func (a *attempt) Fatal(args ...any)                 { a.Errorf("%s", fmt.Sprint(args...)); a.FailNow() }
+func (a *attempt) FailNow()                          { runtime.Goexit() }
+func (a *attempt) Cleanup(f func())                  { a.cleanups = append(a.cleanups, f) }
+
+// fails reports what the function failed with, if it did.
+func fails(t *testing.T, f func(testing.TB)) []string {
+	t.Helper()
+	a := &attempt{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(a)
+	}()
+	<-done
+	for _, cleanup := range slices.Backward(a.cleanups) {
+		cleanup()
+	}
+	return a.said
+}
+
+func recordedCases(t *testing.T) (cases []recorded) {
+	t.Helper()
+	file, err := os.ReadFile("testdata/v1/http.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(file, &cases))
+	return cases
+}
+
+// TestEachProgramHasTheRightsItNeeds plays what v1 was recorded answering against programs that have a login each.
+func TestEachProgramHasTheRightsItNeeds(t *testing.T) {
+	t.Parallel()
+	cases := recordedCases(t)
+	r := restrict(t, pgtest.URL(t), grants.Reader, grants.Writer, grants.Limits, grants.Cleanup)
+	for _, group := range []grants.Group{grants.Writer, grants.Limits, grants.Cleanup} { // readers are with the writers
+		r.play(t, group, cases)
+	}
+}
+
+// TestNoProgramHasARightItDoesNotNeed takes one right at a time away, and requires that something fails.
+func TestNoProgramHasARightItDoesNotNeed(t *testing.T) {
+	t.Parallel()
+	cases := recordedCases(t)
+	for _, right := range grants.Rights() {
+		t.Run(fmt.Sprintf("%s %s %s", right.Group, right.Privilege, right.Table), func(t *testing.T) {
+			t.Parallel()
+			groups := []grants.Group{right.Group}
+			if right.Group == grants.Reader || right.Group == grants.Writer {
+				groups = []grants.Group{grants.Reader, grants.Writer} // whose programs play one story
+			}
+			r := restrict(t, pgtest.URL(t), groups...)
+			r.exec(t, fmt.Sprintf("REVOKE %s ON %s FROM %s", right.Privilege, pgx.Identifier{right.Table}.Sanitize(), right.Group))
+			said := fails(t, func(tb testing.TB) { r.play(tb, right.Group, cases) })
+			require.NotEmpty(t, said, "everything works without it: take it out of shared/postgres/grants")
+			t.Logf("%.300s", said[0])
+		})
+	}
+}
+
+// TestEveryTableIsDecidedOn requires a line for each table, if only to say that nobody needs it.
+func TestEveryTableIsDecidedOn(t *testing.T) {
+	t.Parallel()
+	rows, _ := pgtest.New(t).Query(t.Context(), `
+		SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname NOT LIKE 'v2\_%\_migrations'`)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.ElementsMatch(t, tables, grants.Tables(), "shared/postgres/grants has a line for each")
+}
+
+// TestMigrationsRunAsTheOwnersMember brings v1's database forward as Cloud SQL lets it: nobody is a superuser, v1's login owns
+// v1's tables, and the migration's login is a member of a role that may make others.
+func TestMigrationsRunAsTheOwnersMember(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("testdata/v1/sample.sql")
+	require.NoError(t, err)
+	databaseURL := pgtest.EmptyURL(t)
+	parsed, err := url.Parse(databaseURL)
+	require.NoError(t, err)
+	name := strings.Trim(parsed.Path, "/")
+	r := restricted{url: databaseURL, logins: config.Logins{Pattern: name + "-*", V1: name + "-v1"}}
+	r.admin = pgtest.Pool(t, postgres.Options{URL: databaseURL, MaxConns: 2})
+	discard := slog.New(slog.DiscardHandler)
+	maker := name + "-superuser"
+	logins := functions.Logins(r.logins)
+	r.exec(t, fmt.Sprintf(`CREATE ROLE "%s" CREATEROLE CREATEDB NOLOGIN`, maker))
+	roles := []string{maker, r.logins.V1}
+	r.exec(t, fmt.Sprintf(`CREATE ROLE "%s" LOGIN PASSWORD '%s'; ALTER DATABASE "%s" OWNER TO "%[1]s"`, r.logins.V1, loginPassword, name))
+	for _, login := range logins.Programs {
+		r.exec(t, fmt.Sprintf(`CREATE ROLE "%s" LOGIN PASSWORD '%s'`, login.Name, loginPassword))
+		roles = append(roles, login.Name)
+	}
+	r.exec(t, fmt.Sprintf(`GRANT "%s" TO "%s"`, maker, r.logins.Login("migrate")))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, databaseURL)
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = conn.Exec(ctx, fmt.Sprintf(`ALTER DATABASE "%s" OWNER TO CURRENT_USER; REASSIGN OWNED BY liftlog_owner TO CURRENT_USER; DROP OWNED BY liftlog_owner`, name))
+		assert.NoError(t, err)
+		for _, role := range roles {
+			_, err := conn.Exec(ctx, fmt.Sprintf(`REASSIGN OWNED BY "%s" TO CURRENT_USER; DROP OWNED BY "%[1]s"; DROP ROLE "%[1]s"`, role))
+			assert.NoError(t, err)
+		}
+	})
+	parsed.User = url.UserPassword(r.logins.V1, loginPassword)
+	v1 := pgtest.Pool(t, postgres.Options{URL: parsed.String(), MaxConns: 1})
+	_, err = v1.Exec(t.Context(), string(script)+`; RESET search_path`)
+	require.NoError(t, err)
+	databases, err := migrations.Open(t.Context(), r.as(t, "migrate"), r.as(t, "migrate"), "")
+	require.NoError(t, err)
+	t.Cleanup(databases.Close)
+
+	rightsMu.Lock()
+	err = grants.Apply(t.Context(), databases, logins, discard)
+	rightsMu.Unlock()
+	require.ErrorContains(t, err, "the owner of v1's tables has to run once")
+	var statements []string
+	for line := range strings.Lines(err.Error()) {
+		if strings.HasSuffix(line, ";\n") || strings.Contains(line, "; -- it belongs to "+r.logins.V1) {
+			statements = append(statements, line)
+		}
+	}
+	require.Len(t, statements, 7, "the schema, and a statement for each of v1's tables")
+	_, err = v1.Exec(t.Context(), strings.Join(statements, ""))
+	require.NoError(t, err, "v1's own login may run them")
+
+	rightsMu.Lock()
+	defer rightsMu.Unlock()
+	require.NoError(t, grants.Apply(t.Context(), databases, logins, discard))
+	report, err := migrations.Check(t.Context(), databases)
+	require.NoError(t, err)
+	require.Empty(t, report.Obstacles)
+	require.NoError(t, migrations.Up(t.Context(), databases, discard))
+	require.NoError(t, grants.Renew(t.Context(), databases, discard))
+	require.NoError(t, grants.Apply(t.Context(), databases, logins, discard), "it may be run again")
+
+	// Without its group's rights it may do nothing of that.
+	reader := pgtest.Pool(t, postgres.Options{URL: r.as(t, "get-user"), MaxConns: 1})
+	_, err = reader.Exec(t.Context(), `SELECT count(*) FROM users`)
+	require.NoError(t, err)
+	for _, statement := range []string{`UPDATE users SET salt = ''`, `SELECT count(*) FROM v2_password_tags`, `CREATE TABLE mine (id int)`, `DROP TABLE users`} {
+		_, err = reader.Exec(t.Context(), statement)
+		require.ErrorContains(t, err, "42501", statement)
+	}
+	// v1 goes on as before, its own migrations included.
+	_, err = v1.Exec(t.Context(), `UPDATE users SET last_accessed = now(); ALTER TABLE users ADD COLUMN later text; ALTER TABLE users DROP COLUMN later;
+		INSERT INTO "__EFMigrationsHistory" VALUES ('later', '11'); DELETE FROM "__EFMigrationsHistory" WHERE "MigrationId" = 'later'`)
+	require.NoError(t, err)
+	// And without the owner's group a migration is refused before it begins.
+	r.exec(t, fmt.Sprintf(`REVOKE liftlog_owner FROM "%s"`, r.logins.Login("migrate")))
+	r.exec(t, `DELETE FROM v2_user_migrations WHERE version_id > 3`)
+	require.ErrorContains(t, migrations.Up(t.Context(), databases, discard), "permission denied")
+}

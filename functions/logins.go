@@ -1,0 +1,34 @@
+package functions
+
+import (
+	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/postgres/grants"
+)
+
+// Logins says what each program is to the databases: by those that it uses, and by whether it writes.
+func Logins(c config.Logins) (logins grants.Logins) {
+	logins.V1 = c.V1
+	add := func(program string, groups ...grants.Group) {
+		if len(groups) > 0 {
+			logins.Programs = append(logins.Programs, grants.Login{Name: c.Login(program), Groups: groups})
+		}
+	}
+	for _, route := range Manifest() {
+		var groups []grants.Group
+		switch {
+		case route.Needs(manifest.DatabaseUser) && route.Writes:
+			groups = append(groups, grants.Writer)
+		case route.Needs(manifest.DatabaseUser):
+			groups = append(groups, grants.Reader)
+		}
+		if route.Needs(manifest.DatabaseRateLimit) {
+			groups = append(groups, grants.Limits)
+		}
+		add(route.Service(), groups...)
+	}
+	add("chat-service", grants.Limits)
+	add("cleanup", grants.Cleanup)
+	add("migrate", grants.Owner)
+	return logins
+}
