@@ -55,10 +55,10 @@ var ownWrites = map[string]func(a account, event uuid.UUID) string{
 			`,"eventId":%q,"encryptedEventPayload":%q,"encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, event, ownPayload)
 	},
 	"PutFollowSecret": func(a account, _ uuid.UUID) string {
-		return a.login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3))
+		return a.login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3)) //nolint:gosec // a name, and no secret
 	},
 	"DeleteFollowSecret": func(a account, _ uuid.UUID) string {
-		return a.login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3))
+		return a.login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3)) //nolint:gosec // a name, and no secret
 	},
 	"PutInboxMessage": func(a account, _ uuid.UUID) string {
 		return fmt.Sprintf(`{"toUserId":%q,"encryptedMessage":["QQ=="]}`, a.ID)

@@ -3,6 +3,7 @@ package user
 
 import (
 	"github.com/google/uuid"
+
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	users "github.com/liftlog/liftlog-api/shared/user"

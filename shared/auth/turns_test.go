@@ -21,7 +21,7 @@ import (
 // from is a context of the client at the address.
 func from(t *testing.T, address string) context.Context {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
 	r.RemoteAddr = address + ":1234"
 	return clientaddr.With(t.Context(), r)
 }

@@ -65,12 +65,17 @@ func runWith(ctx context.Context, t *testing.T, databases postgres.Databases, o 
 	t.Helper()
 	var output bytes.Buffer
 	err = Run(ctx, databases, o, slog.New(slog.NewJSONHandler(&output, nil)))
-	for line := range strings.Lines(output.String()) {
+	return linesOf(t, output.String()), err
+}
+
+func linesOf(t *testing.T, output string) (lines []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(output) {
 		var fields map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &fields))
 		lines = append(lines, fields)
 	}
-	return lines, err
+	return lines
 }
 
 func TestWhatHasHadItsTimeGoesInBatches(t *testing.T) {
@@ -169,16 +174,16 @@ func runAndStop(t *testing.T, db *postgres.DB, databases postgres.Databases) (la
 	t.Helper()
 	isHeld, release := hold(t, db)
 	ctx, stop := context.WithCancel(t.Context())
-	var lines []map[string]any
-	ended := make(chan struct{})
+	var output bytes.Buffer
+	ended := make(chan error, 1)
 	go func() {
-		defer close(ended)
-		lines, err = runWith(ctx, t, databases, Options{Now: time.Now()})
+		ended <- Run(ctx, databases, Options{Now: time.Now()}, slog.New(slog.NewJSONHandler(&output, nil)))
 	}()
 	require.Eventually(t, isHeld, time.Minute, 5*time.Millisecond)
 	stop()
 	release()
-	<-ended
+	err = <-ended
+	lines := linesOf(t, output.String())
 	require.Len(t, lines, 5)
 	return lines[4], err
 }

@@ -1,6 +1,7 @@
 package clientaddr
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -10,7 +11,7 @@ import (
 )
 
 func request(socket string, forwarded ...string) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", http.NoBody)
 	r.RemoteAddr = socket
 	for _, value := range forwarded {
 		r.Header.Add("X-Forwarded-For", value)
@@ -52,7 +53,7 @@ func TestClientsAreToldApart(t *testing.T) {
 	assert.Equal(t, of("[2001:db8:0:1::1]:1"), of("[2001:db8:0:1:ffff::2]:1"), "one /64")
 	assert.Equal(t, of("[fe80::1%eth0]:1"), of("[fe80::1]:1"))
 	assert.NotEqual(t, of("[2001:db8:0:1::1]:1"), of("[2001:db8:0:2::1]:1"))
-	assert.NotEqual(t, of("[2001:db8::]:1"), Client{})
+	assert.NotEqual(t, Client{}, of("[2001:db8::]:1"))
 	assert.Equal(t, Client{}, of("@"))
 	assert.Equal(t, Client{}, From(t.Context()))
 }

@@ -130,18 +130,21 @@ func TestWhatChangesBetweenPages(t *testing.T) {
 		return e
 	}
 	t.Run("an event that has been read is replaced", func(t *testing.T) {
+		t.Parallel()
 		db, owner, ids := setup(t)
 		read, _ := readBetween(t, db, owner, func() { assert.NoError(t, feed.Put(t.Context(), db, replacement(owner, ids[2]), limit)) })
 		assert.Equal(t, append(slices.Clone(ids), ids[2]), idsOf(read), "it comes again")
 		assert.Equal(t, []byte("new"), read[events].EncryptedPayload)
 	})
 	t.Run("an event that has not been read is replaced", func(t *testing.T) {
+		t.Parallel()
 		db, owner, ids := setup(t)
 		read, _ := readBetween(t, db, owner, func() { assert.NoError(t, feed.Put(t.Context(), db, replacement(owner, ids[12]), limit)) })
 		assert.Equal(t, slices.Concat(ids[:12], ids[13:], ids[12:13]), idsOf(read), "it comes once, as the newest")
 		assert.Equal(t, []byte("new"), read[events-1].EncryptedPayload)
 	})
 	t.Run("events are deleted", func(t *testing.T) {
+		t.Parallel()
 		db, owner, ids := setup(t)
 		read, _ := readBetween(t, db, owner, func() {
 			_, err := db.Exec(t.Context(), `DELETE FROM user_events WHERE id = ANY($1)`, ids[6:12])
@@ -150,12 +153,14 @@ func TestWhatChangesBetweenPages(t *testing.T) {
 		assert.Equal(t, slices.Concat(ids[:inPage], ids[12:]), idsOf(read))
 	})
 	t.Run("the secret is taken back", func(t *testing.T) {
+		t.Parallel()
 		db, owner, ids := setup(t)
 		read, invalid := readBetween(t, db, owner, func() { assert.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "s")) })
 		assert.Equal(t, ids[:inPage], idsOf(read))
 		assert.Equal(t, []string{"s"}, invalid)
 	})
 	t.Run("the user is deleted", func(t *testing.T) {
+		t.Parallel()
 		db, owner, ids := setup(t)
 		read, invalid := readBetween(t, db, owner, func() {
 			_, err := db.Exec(t.Context(), `DELETE FROM users WHERE id = $1`, owner)

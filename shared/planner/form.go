@@ -131,14 +131,15 @@ func answered[T any](
 		answer, usage, err = model.Answer(ctx, request, yield)
 		logging.AddModelUse(ctx, usage.In, usage.Out, usage.Cached)
 		fault, broken := err.(*faultError) //nolint:errorlint // it comes back as it went
-		if broken {
+		switch {
+		case broken:
 			answer, err = fault.answer, fault
-		} else if err == nil {
+		case err != nil:
+			return answer, result, err
+		default:
 			if result, err = finish(answer); err == nil {
 				return answer, result, nil
 			}
-		} else {
-			return answer, result, err
 		}
 		if attempt > 0 {
 			return answer, result, useless

@@ -134,7 +134,7 @@ func (db *DB) statement(ctx context.Context, attempt, sql string, args []any, fn
 	err := db.again(ctx, attempt, func() error {
 		ctx, cancel := context.WithTimeout(ctx, db.patience)
 		defer cancel()
-		defer context.AfterFunc(db.closing, cancel)()
+		defer context.AfterFunc(db.closing, cancel)() //nolint:contextcheck // the end of the pool ends statements, too
 		return db.with(ctx, func(conn *pgxpool.Conn) error { return fn(ctx, conn) })
 	})
 	if db.primary != nil && refused(err) {

@@ -20,9 +20,9 @@ import (
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
 
-func exec(t *testing.T, db *postgres.DB, sql string, args ...any) {
+func exec(t *testing.T, db *postgres.DB, sql string) {
 	t.Helper()
-	_, err := db.Pool.Exec(t.Context(), sql, args...)
+	_, err := db.Exec(t.Context(), sql)
 	require.NoError(t, err)
 }
 
@@ -266,7 +266,7 @@ func TestAMissingRightClosesTheGateUntilItIsGiven(t *testing.T) {
 	role := "visitor_" + parsed.Path[1:]
 	exec(t, owner, fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD 'visitor'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %[1]s`, role))
 	t.Cleanup(func() {
-		_, err := owner.Pool.Exec(context.Background(), fmt.Sprintf(`DROP OWNED BY %s; DROP ROLE %[1]s`, role))
+		_, err := owner.Exec(context.Background(), fmt.Sprintf(`DROP OWNED BY %s; DROP ROLE %[1]s`, role))
 		assert.NoError(t, err)
 	})
 	parsed.User = url.UserPassword(role, "visitor")
@@ -285,7 +285,7 @@ func TestAMissingRightClosesTheGateUntilItIsGiven(t *testing.T) {
 		assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
 		assert.True(t, apierr.IsBroken(err))
 	}
-	exec(t, owner, fmt.Sprintf(`GRANT INSERT ON user_follow_secrets TO %s`, role))
+	exec(t, owner, `GRANT INSERT ON user_follow_secrets TO `+role)
 	require.NoError(t, gate.Ready(t.Context()))
 	require.NoError(t, write())
 	assert.Empty(t, gate.Missing())

@@ -16,7 +16,7 @@ func setUserTimeout(network, _ string, conn syscall.RawConn) (err error) {
 		return nil
 	}
 	controlErr := conn.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds())) //nolint:gosec // a descriptor is small
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
 	})
 	if err := errors.Join(controlErr, err); err != nil {
 		return fmt.Errorf("set the TCP user timeout: %w", err)

@@ -172,7 +172,8 @@ const replace = `
 
 // Replace writes the whole content of the user's profile: what is nil becomes null.
 func Replace(ctx context.Context, db *postgres.DB, id uuid.UUID, c Content) error {
-	done, err := postgres.Exec(ctx, db, "replace user", replace, id, c.EncryptedCurrentPlan, c.EncryptedProfilePicture, c.EncryptedName, c.EncryptionIV, c.RSAPublicKey)
+	done, err := postgres.Exec(ctx, db, "replace user", replace,
+		id, c.EncryptedCurrentPlan, c.EncryptedProfilePicture, c.EncryptedName, c.EncryptionIV, c.RSAPublicKey)
 	if err == nil && done == 0 {
 		return db.Missing(ctx, errUnknown)
 	}

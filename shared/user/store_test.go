@@ -112,7 +112,7 @@ func TestEachPassesOverNobody(t *testing.T) {
 func TestEachReadsPages(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Pool(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1})
-	for name, c := range map[string]struct{ users, size int }{
+	for name, c := range map[string]struct{ users, size int }{ //nolint:paralleltest // they share one connection
 		"many small": {600, 10}, "some in a page": {20, 300 << 10}, "larger than a page": {5, postgres.PageBytes + 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func TestEndpointsKnowTheirClientAndTheLogDoesNot(t *testing.T) {
 			return nil
 		}),
 	}})
-	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
 	r.RemoteAddr = "192.0.2.77:1234"
 	handler.ServeHTTP(httptest.NewRecorder(), r)
 	assert.Equal(t, clientaddr.From(clientaddr.With(t.Context(), r)), client)

@@ -82,8 +82,7 @@ var readers sync.Map // of [reflect.Type] to reader
 // maxProperties, which are JSON schema's names.
 func readerOf(t reflect.Type) reader {
 	if found, ok := readers.Load(t); ok {
-		read, _ := found.(reader)
-		return read
+		return found.(reader) //nolint:forcetypeassert,errcheck // nothing else is stored
 	}
 	read := makeReader(t, "")
 	readers.Store(t, read)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -240,7 +241,7 @@ func faultsOfService(svc service, name, summary string, want manifest.Program, a
 	check(svc.Protected, "it can be destroyed by mistake")
 	check(slices.Equal(svc.Scaling, []scale{{want.MinInstances, want.MaxInstances}}), "instances %v", svc.Scaling)
 	check(template.Timeout == fmt.Sprintf("%ds", want.TimeoutS), "timeout %s", template.Timeout)
-	check(c.variables()["CLOUD_RUN_TIMEOUT_SECONDS"] == fmt.Sprint(want.TimeoutS), "CLOUD_RUN_TIMEOUT_SECONDS")
+	check(c.variables()["CLOUD_RUN_TIMEOUT_SECONDS"] == strconv.Itoa(want.TimeoutS), "CLOUD_RUN_TIMEOUT_SECONDS")
 	check(template.Concurrency == want.Concurrency, "concurrency %d", template.Concurrency)
 	check(template.Affinity == always, "affinity")
 	check(maps.Equal(c.Resources[0].Limits, map[string]string{"cpu": want.CPU, "memory": want.Memory}), "limits %v", c.Resources[0].Limits)

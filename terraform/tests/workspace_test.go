@@ -4,6 +4,7 @@ package tests
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,15 +92,15 @@ func copyConfiguration(to string) error {
 				if entry.Name() == ".terraform" {
 					return fs.SkipDir
 				}
-				return os.MkdirAll(filepath.Join(to, relative), 0o755)
+				return os.MkdirAll(filepath.Join(to, relative), 0o750)
 			}
 			if strings.HasPrefix(entry.Name(), ".terraform") || strings.HasSuffix(entry.Name(), ".go") {
 				return nil
 			}
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(to, relative)), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(to, relative)), 0o750); err != nil {
 				return err
 			}
-			content, err := os.ReadFile(path)
+			content, err := os.ReadFile(path) //nolint:gosec // of this checkout
 			if err != nil {
 				return err
 			}
@@ -114,7 +115,7 @@ func copyConfiguration(to string) error {
 
 // terraform is a command in the copy.
 func (w workspace) terraform(args ...string) *exec.Cmd {
-	command := exec.Command("terraform", args...)
+	command := exec.CommandContext(context.Background(), "terraform", args...)
 	command.Dir = filepath.Join(w.dir, "terraform")
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "TF_") {

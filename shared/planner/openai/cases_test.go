@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
-	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/planner/openai"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
@@ -48,15 +47,13 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 }
 
 // inBubble returns a stand-in and a client of it, both within the bubble of the test.
-func inBubble(t *testing.T, features ...config.ModelFeature) (*plannertest.Server, *openai.Client) {
+func inBubble(t *testing.T) (*plannertest.Server, *openai.Client) {
 	t.Helper()
 	network := &pipes{make(chan net.Conn), make(chan struct{})}
 	server := plannertest.New(plannertest.WithPace(0, 8))
 	web := &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}
 	go func() { _ = web.Serve(network) }()
-	m := model("http://service/v1")
-	m.Features = features
-	client := openai.New(m, openai.WithTransport(&http.Transport{DialContext: network.dial}))
+	client := openai.New(model("http://service/v1"), openai.WithTransport(&http.Transport{DialContext: network.dial}))
 	t.Cleanup(func() {
 		client.Close()
 		close(network.closed)

@@ -142,7 +142,7 @@ func (c *Client) post(ctx context.Context, text []byte, accept string) (*http.Re
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.client.Do(r) //nolint:gosec // its URL is the configuration's
+	response, err := c.client.Do(r)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // without the URL

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/go-json-experiment/json/jsontext"
 	api "github.com/sashabaranov/go-openai"
 
 	"github.com/liftlog/liftlog-api/shared/config"
@@ -57,7 +56,7 @@ func (c *Client) request(r planner.Request, stream bool) ([]byte, error) {
 	if c.model.Knows(config.FeatureMaxCompletionTokens) {
 		q.MaxCompletionTokens = c.model.MaxTokens
 	} else {
-		q.MaxTokens = c.model.MaxTokens
+		q.MaxTokens = c.model.MaxTokens //nolint:staticcheck // what other services than OpenAI's know
 	}
 	if c.model.Knows(config.FeatureStore) {
 		q.Store = new(bool) // answers are not to be kept
@@ -85,7 +84,7 @@ func messages(all []planner.Message) []requestMessage {
 		case m.Call != nil:
 			function := api.FunctionCall{Name: m.Call.Name, Arguments: m.Call.Input}
 			call := api.ToolCall{ID: m.Call.ID, Type: api.ToolTypeFunction, Function: function}
-			list[i].ToolCalls = []requestCall{{call, jsonv1.RawMessage(m.Call.Extra)}}
+			list[i].ToolCalls = []requestCall{{call, []byte(m.Call.Extra)}}
 			if m.Text == "" {
 				list[i].Content = nil
 			}
@@ -98,7 +97,7 @@ func messages(all []planner.Message) []requestMessage {
 
 // demand says what the answer has to look like.
 func (c *Client) demand(q *request, shape planner.Shape) {
-	schema := jsontext.Value(shape.Schema).Clone()
+	schema := shape.Schema.Clone()
 	_ = schema.Compact() // it is valid
 	strict := shape.Strict && c.model.Knows(config.FeatureStrict)
 	if shape.Way != planner.Object {

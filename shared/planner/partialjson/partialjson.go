@@ -214,7 +214,7 @@ func (r *Reader) beginValue(c byte) bool {
 	case 't':
 		r.state, r.rest = inLiteral, "rue"
 	case 'f':
-		r.state, r.rest = inLiteral, "alse"
+		r.state, r.rest = inLiteral, "alse" //nolint:misspell // what is left of false
 	case 'n':
 		r.state, r.rest = inLiteral, "ull"
 	case '-':

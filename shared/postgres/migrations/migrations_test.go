@@ -250,8 +250,9 @@ func TestAnIndexIsMadeBesideOpenReaders(t *testing.T) {
 			_, err = reader.Exec(t.Context(), read)
 			require.NoError(t, err)
 
+			databases := open(t, url, url)
 			ended := make(chan error, 1)
-			go func() { ended <- up(t, url, url) }()
+			go func() { ended <- migrations.Up(t.Context(), databases, discard) }()
 			waits := func() bool { // longer than any other lock is waited for
 				var waiting bool
 				err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity

@@ -67,7 +67,7 @@ func (s *Server) Up(ctx context.Context) error {
 // Standby gives the test a replica that follows the server, until it ends. The server is restarted for it.
 func (s *Server) Standby(tb testing.TB) *Server {
 	tb.Helper()
-	path, err := os.MkdirTemp("", "liftlog-postgres-")
+	path, err := os.MkdirTemp("", "liftlog-postgres-") //nolint:usetesting // it is the server's to remove, after its end
 	if err == nil {
 		err = s.Down(false)
 	}
@@ -90,7 +90,7 @@ func (s *Server) copyTo(path string) error {
 	copied := folder{path: path}
 	password, err := os.ReadFile(s.folder.password())
 	if err == nil {
-		err = os.WriteFile(copied.password(), password, 0o600)
+		err = os.WriteFile(copied.password(), password, 0o600) //nolint:gosec // a folder of the test's own
 	}
 	if err == nil {
 		err = os.CopyFS(copied.data(), os.DirFS(s.folder.data()))
