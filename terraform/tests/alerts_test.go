@@ -56,7 +56,7 @@ func latencies(service string, fine, slow int, minutes string) []series {
 		series{fmt.Sprintf(metric, service, "2000"), counting(fine + slow)}, series{fmt.Sprintf(metric, service, "+Inf"), counting(fine + slow)})
 }
 
-// checks are those of the uptime check from six places, of which n fail in some minutes.
+// checks are those of the uptime check from six places, of which some fail in some minutes.
 func checks(id, failing string, n int) (all []series) {
 	for i := range 6 {
 		values := "1+0x40"
@@ -117,8 +117,8 @@ func alertCases(checkID string) []alertCase {
 var duration = regexp.MustCompile(`^(\d+)s$`)
 
 // checkAlerts runs the alerts' queries, as planned, in Prometheus' own test tool.
-func checkAlerts(w workspace, promtool string) error {
-	states, err := w.test("alerts")
+func checkAlerts(ctx context.Context, w workspace, promtool string) error {
+	states, err := w.test(ctx, "alerts")
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func checkAlerts(w workspace, promtool string) error {
 			return err
 		}
 	}
-	if said, err := exec.CommandContext(context.Background(), promtool, "test", "rules", testsFile).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(ctx, promtool, "test", "rules", testsFile).CombinedOutput(); err != nil {
 		return fmt.Errorf("promtool test rules: %w\n%s", err, said)
 	}
 	return nil
@@ -216,7 +216,7 @@ func promtool(t *testing.T) string {
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
-	require.NoError(t, checkAlerts(w, promtool(t)))
+	require.NoError(t, checkAlerts(t.Context(), w, promtool(t)))
 }
 
 // TestEveryAlertHasItsPage needs no Terraform: the names of alerts are those of the pages that the configuration reads.

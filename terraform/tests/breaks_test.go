@@ -79,15 +79,15 @@ func TestBreaks(t *testing.T) {
 			var failure error
 			switch b.test {
 			case "routes":
-				failure = checkRoutes(w)
+				failure = checkRoutes(t.Context(), w)
 			case "services":
-				failure = checkServices(w)
+				failure = checkServices(t.Context(), w)
 			case "environments":
-				failure = checkEnvironments(w)
+				failure = checkEnvironments(t.Context(), w)
 			case "alerts":
-				failure = checkAlerts(w, promtool(t))
+				failure = checkAlerts(t.Context(), w, promtool(t))
 			case "refusals", "parts":
-				_, failure = w.test(b.test)
+				_, failure = w.test(t.Context(), b.test)
 			default:
 				t.Fatalf("there is no test %s", b.test)
 			}
@@ -110,12 +110,12 @@ func isBroken(failure error) bool {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	_, err := newWorkspace(t).test("refusals")
+	_, err := newWorkspace(t).test(t.Context(), "refusals")
 	require.NoError(t, err)
 }
 
 func TestParts(t *testing.T) {
 	t.Parallel()
-	_, err := newWorkspace(t).test("parts")
+	_, err := newWorkspace(t).test(t.Context(), "parts")
 	require.NoError(t, err)
 }

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,10 +63,10 @@ func environmentOf(s state) (e environment, err error) {
 }
 
 // checkEnvironments plans all environments and compares staging with production.
-func checkEnvironments(w workspace) error {
+func checkEnvironments(ctx context.Context, w workspace) error {
 	plans := map[string]environment{}
 	for _, name := range []string{"dev", "staging", "production"} {
-		s, err := w.plan(name)
+		s, err := w.plan(ctx, name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -106,5 +107,5 @@ func firstDifference(a, b string) string {
 
 func TestEnvironments(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, checkEnvironments(newWorkspace(t)))
+	require.NoError(t, checkEnvironments(t.Context(), newWorkspace(t)))
 }

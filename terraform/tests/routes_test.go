@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -282,12 +283,12 @@ func readManifest() (manifest.Manifest, error) {
 }
 
 // checkRoutes looks up every route with every method, the hubs, and strangers, in every situation.
-func checkRoutes(w workspace) error {
+func checkRoutes(ctx context.Context, w workspace) error {
 	routes, err := readManifest()
 	if err != nil {
 		return err
 	}
-	states, err := w.test("routes")
+	states, err := w.test(ctx, "routes")
 	if err != nil {
 		return err
 	}
@@ -354,7 +355,7 @@ const mostFaults = 12
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, checkRoutes(newWorkspace(t)))
+	require.NoError(t, checkRoutes(t.Context(), newWorkspace(t)))
 }
 
 func TestTheEvaluator(t *testing.T) {

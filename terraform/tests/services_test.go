@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -275,12 +276,12 @@ func faultsOfService(svc service, name, summary string, want manifest.Program, a
 }
 
 // checkServices compares services, accounts, secrets and logins with the lists of programs.
-func checkServices(w workspace) error {
+func checkServices(ctx context.Context, w workspace) error {
 	routes, err := readManifest()
 	if err != nil {
 		return err
 	}
-	states, err := w.test("services")
+	states, err := w.test(ctx, "services")
 	if err != nil {
 		return err
 	}
@@ -455,5 +456,5 @@ func checkAccounts(s state, services map[string]service, want map[string][]strin
 
 func TestServices(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, checkServices(newWorkspace(t)))
+	require.NoError(t, checkServices(t.Context(), newWorkspace(t)))
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +34,7 @@ var prepared = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	w := workspace{dir}
-	if said, err := w.terraform("init", "-no-color").CombinedOutput(); err != nil {
+	if said, err := w.terraform(context.Background(), "init", "-no-color").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("terraform init: %w\n%s", err, said)
 	}
 	return dir, nil
@@ -56,7 +55,7 @@ func TestTheConfigurationIsFormattedAndValid(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
 	for _, args := range [][]string{{"fmt", "-check", "-diff", "-recursive"}, {"validate", "-no-color"}} {
-		said, err := w.terraform(args...).CombinedOutput()
+		said, err := w.terraform(t.Context(), args...).CombinedOutput()
 		require.NoError(t, err, "terraform %s: %s", args[0], said)
 	}
 }
@@ -77,45 +76,30 @@ func newWorkspace(t *testing.T) workspace {
 	return w
 }
 
-// copyConfiguration copies what Terraform reads, links as what they lead to, and gives the copy a state of its own.
+// copyConfiguration copies what Terraform reads, and gives the copy a state of its own.
 func copyConfiguration(to string) error {
-	for _, from := range []string{"terraform", "functions/routes.json", "functions/manifest/programs.json"} {
-		err := filepath.WalkDir(filepath.Join(root, from), func(path string, entry fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			relative, err := filepath.Rel(root, path)
-			if err != nil {
-				return err
-			}
-			if entry.IsDir() {
-				if entry.Name() == ".terraform" {
-					return fs.SkipDir
-				}
-				return os.MkdirAll(filepath.Join(to, relative), 0o750)
-			}
-			if strings.HasPrefix(entry.Name(), ".terraform") || strings.HasSuffix(entry.Name(), ".go") {
-				return nil
-			}
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(to, relative)), 0o750); err != nil {
-				return err
-			}
-			content, err := os.ReadFile(path) //nolint:gosec // of this checkout
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(filepath.Join(to, relative), content, 0o600)
-		})
-		if err != nil {
-			return err
-		}
+	if err := os.CopyFS(filepath.Join(to, "terraform"), os.DirFS(root+"/terraform")); err != nil {
+		return err
 	}
-	return os.WriteFile(filepath.Join(to, "terraform/backend_override.tf"), []byte("terraform {\n  backend \"local\" {}\n}\n"), 0o600)
+	// What somebody's own `terraform init` has left is of another provider.
+	_ = os.RemoveAll(filepath.Join(to, "terraform/.terraform"))
+	_ = os.Remove(filepath.Join(to, "terraform/.terraform.lock.hcl"))
+	if err := os.CopyFS(filepath.Join(to, "functions/manifest"), os.DirFS(root+"/functions/manifest")); err != nil {
+		return err
+	}
+	routes, err := os.ReadFile(root + "/functions/routes.json")
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(to, "functions/routes.json"), routes, 0o600),
+		os.WriteFile(filepath.Join(to, "terraform/backend_override.tf"), []byte("terraform {\n  backend \"local\" {}\n}\n"), 0o600),
+	)
 }
 
 // terraform is a command in the copy.
-func (w workspace) terraform(args ...string) *exec.Cmd {
-	command := exec.CommandContext(context.Background(), "terraform", args...)
+func (w workspace) terraform(ctx context.Context, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "terraform", args...)
 	command.Dir = filepath.Join(w.dir, "terraform")
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "TF_") {
@@ -155,8 +139,8 @@ type state []resource
 var errFailed = errors.New("terraform test failed")
 
 // test runs one file of terraform test, and returns what each of its runs planned, or applied.
-func (w workspace) test(name string) (map[string]state, error) {
-	output, err := w.terraform("test", "-json", "-verbose", "-filter=tests/"+name+".tftest.hcl").Output()
+func (w workspace) test(ctx context.Context, name string) (map[string]state, error) {
+	output, err := w.terraform(ctx, "test", "-json", "-verbose", "-filter=tests/"+name+".tftest.hcl").Output()
 	states := map[string]state{}
 	var said strings.Builder
 	for line := range bytes.Lines(output) {
@@ -202,14 +186,14 @@ func (w workspace) test(name string) (map[string]state, error) {
 }
 
 // plan plans with the environment's variables.
-func (w workspace) plan(environment string) (state, error) {
+func (w workspace) plan(ctx context.Context, environment string) (state, error) {
 	file := filepath.Join(w.dir, environment+".tfplan")
-	said, err := w.terraform("plan", "-no-color", "-input=false", "-lock=false", "-out="+file, "-var-file=environments/"+environment+".tfvars",
+	said, err := w.terraform(ctx, "plan", "-no-color", "-input=false", "-lock=false", "-out="+file, "-var-file=environments/"+environment+".tfvars",
 		"-var-file=tests/images.auto.tfvars").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("terraform plan: %w\n%s", err, said)
 	}
-	shown, err := w.terraform("show", "-json", file).Output()
+	shown, err := w.terraform(ctx, "show", "-json", file).Output()
 	if err != nil {
 		return nil, fmt.Errorf("terraform show: %w", err)
 	}

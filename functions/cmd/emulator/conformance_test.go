@@ -69,23 +69,23 @@ type replay struct {
 	prefix string
 }
 
-func (p *replay) play(t testing.TB, c recorded) {
-	t.Helper()
-	method, path, _ := strings.Cut(p.fillText(t, c.Request), " ")
+func (p *replay) play(tb testing.TB, c recorded) {
+	tb.Helper()
+	method, path, _ := strings.Cut(p.fillText(tb, c.Request), " ")
 	if path != "/health" && !strings.HasPrefix(path, "/ai-chat") {
 		path = p.prefix + path
 	}
 	body := ""
 	switch {
 	case c.Sent.Raw != nil:
-		body = p.fillText(t, *c.Sent.Raw)
+		body = p.fillText(tb, *c.Sent.Raw)
 	case c.Sent.JSON != nil:
-		encoded, err := json.Marshal(p.fill(t, c.Sent.JSON))
-		require.NoError(t, err)
+		encoded, err := json.Marshal(p.fill(tb, c.Sent.JSON))
+		require.NoError(tb, err)
 		body = string(encoded)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), method, p.server.URL+path, strings.NewReader(body))
-	require.NoError(t, err)
+	r, err := http.NewRequestWithContext(tb.Context(), method, p.server.URL+path, strings.NewReader(body))
+	require.NoError(tb, err)
 	if c.Sent.Raw != nil || c.Sent.JSON != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -94,61 +94,61 @@ func (p *replay) play(t testing.TB, c recorded) {
 			r.Header.Del(name)
 			continue
 		}
-		r.Header.Set(name, p.fillText(t, value))
+		r.Header.Set(name, p.fillText(tb, value))
 	}
-	w := p.send(t, r)
+	w := p.send(tb, r)
 
 	want := []int{c.V1.Status}
 	if c.V2 != nil {
 		want = c.V2.Status
 	}
-	require.Contains(t, want, w.Code, "%s: %s", c.Case, w.Body)
+	require.Contains(tb, want, w.Code, "%s: %s", c.Case, w.Body)
 	for name, value := range c.V1.Headers {
-		require.Equal(t, strings.ToLower(value), strings.ToLower(w.Header().Get(name)), "%s: header %s", c.Case, name)
+		require.Equal(tb, strings.ToLower(value), strings.ToLower(w.Header().Get(name)), "%s: header %s", c.Case, name)
 	}
 	if w.Code != c.V1.Status {
 		return
 	}
 	if w.Code == http.StatusOK {
-		p.checkSuccess(t, c, w)
+		p.checkSuccess(tb, c, w)
 	}
 	if w.Code == http.StatusBadRequest {
-		checkFaults(t, c, w)
+		checkFaults(tb, c, w)
 	}
 	switch {
 	case w.Code == http.StatusUnauthorized && strings.HasPrefix(c.Case, "ai.negotiate."):
-		require.Empty(t, w.Body.String(), "the chat's client would show it")
+		require.Empty(tb, w.Body.String(), "the chat's client would show it")
 	case w.Code >= http.StatusBadRequest:
-		require.Equal(t, "application/problem+json; charset=utf-8", w.Header().Get("Content-Type"), c.Case)
+		require.Equal(tb, "application/problem+json; charset=utf-8", w.Header().Get("Content-Type"), c.Case)
 	}
 }
 
 // send returns the whole answer to the request.
-func (p *replay) send(t testing.TB, r *http.Request) *httptest.ResponseRecorder {
-	t.Helper()
+func (p *replay) send(tb testing.TB, r *http.Request) *httptest.ResponseRecorder {
+	tb.Helper()
 	response, err := p.server.Client().Do(r)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, response.Body.Close()) }()
+	require.NoError(tb, err)
+	defer func() { require.NoError(tb, response.Body.Close()) }()
 	w := httptest.NewRecorder()
 	maps.Copy(w.Header(), response.Header)
 	w.WriteHeader(response.StatusCode)
 	_, err = io.Copy(w, response.Body)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return w
 }
 
-func (p *replay) checkSuccess(t testing.TB, c recorded, w *httptest.ResponseRecorder) {
-	t.Helper()
-	require.Equal(t, c.V1.Type, w.Header().Get("Content-Type"), "%s: type", c.Case)
+func (p *replay) checkSuccess(tb testing.TB, c recorded, w *httptest.ResponseRecorder) {
+	tb.Helper()
+	require.Equal(tb, c.V1.Type, w.Header().Get("Content-Type"), "%s: type", c.Case)
 	text, isText := c.V1.Body.(string)
 	if isText {
-		require.Equal(t, text, w.Body.String(), "%s: body", c.Case)
+		require.Equal(tb, text, w.Body.String(), "%s: body", c.Case)
 		return
 	}
 	var got any
-	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got), c.Case)
+	require.NoError(tb, json.Unmarshal(w.Body.Bytes(), &got), c.Case)
 	sortEvents(got)
-	p.match(t, c.Case, c.V1.Body, got)
+	p.match(tb, c.Case, c.V1.Body, got)
 }
 
 // sortEvents puts events in the order of the recording.
@@ -166,13 +166,13 @@ func sortEvents(body any) {
 var renamed = map[string]string{"attributes.exercisetoweight": "attributes.exercisetokilograms"}
 
 // checkFaults requires that the answer blames the fields that v1 blamed, in its own spelling.
-func checkFaults(t testing.TB, c recorded, w *httptest.ResponseRecorder) {
-	t.Helper()
+func checkFaults(tb testing.TB, c recorded, w *httptest.ResponseRecorder) {
+	tb.Helper()
 	var got struct {
 		Errors map[string][]string `json:"errors"`
 	}
-	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got), c.Case)
-	require.NotEmpty(t, got.Errors, "%s: %s", c.Case, w.Body)
+	require.NoError(tb, json.Unmarshal(w.Body.Bytes(), &got), c.Case)
+	require.NotEmpty(tb, got.Errors, "%s: %s", c.Case, w.Body)
 	for _, field := range c.V1.Faulty {
 		if field == "request" || field == "" || field == "$" {
 			continue // v1's words for the body as a whole
@@ -186,31 +186,31 @@ func checkFaults(t testing.TB, c recorded, w *httptest.ResponseRecorder) {
 			key = strings.ToLower(key)
 			blamed = blamed || key == field || key != "" && strings.HasPrefix(field, key+".")
 		}
-		require.True(t, blamed, "%s: v1 blames %s, v2 %v", c.Case, field, got.Errors)
+		require.True(tb, blamed, "%s: v1 blames %s, v2 %v", c.Case, field, got.Errors)
 	}
 }
 
 var placeholder = regexp.MustCompile(`\{\{([^}]+)\}\}`)
 
 // fill replaces the placeholders in a recorded value.
-func (p *replay) fill(t testing.TB, value any) any {
-	t.Helper()
+func (p *replay) fill(tb testing.TB, value any) any {
+	tb.Helper()
 	switch v := value.(type) {
 	case string:
 		if list, ok := fillList(v); ok {
 			return list
 		}
-		return p.fillText(t, v)
+		return p.fillText(tb, v)
 	case []any:
 		filled := make([]any, len(v))
 		for i := range v {
-			filled[i] = p.fill(t, v[i])
+			filled[i] = p.fill(tb, v[i])
 		}
 		return filled
 	case map[string]any:
 		filled := make(map[string]any, len(v))
 		for k := range v {
-			filled[p.fillText(t, k)] = p.fill(t, v[k])
+			filled[p.fillText(tb, k)] = p.fill(tb, v[k])
 		}
 		return filled
 	default:
@@ -241,12 +241,12 @@ func fillList(text string) (list []any, ok bool) {
 	return list, true
 }
 
-func (p *replay) fillText(t testing.TB, text string) string {
-	t.Helper()
+func (p *replay) fillText(tb testing.TB, text string) string {
+	tb.Helper()
 	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
 		name := strings.Trim(found, "{}")
 		value, ok := p.value(name)
-		require.True(t, ok, "nothing has named %s", found)
+		require.True(tb, ok, "nothing has named %s", found)
 		return value
 	})
 }
@@ -276,55 +276,55 @@ func (p *replay) value(name string) (string, bool) {
 }
 
 // match requires that got is what was recorded, and takes from it the values of names that have none yet.
-func (p *replay) match(t testing.TB, where string, want, got any) {
-	t.Helper()
+func (p *replay) match(tb testing.TB, where string, want, got any) {
+	tb.Helper()
 	switch want := want.(type) {
 	case map[string]any:
 		object, ok := got.(map[string]any)
-		require.True(t, ok, "%s: got %v, want an object", where, got)
-		require.Len(t, object, len(want), "%s: members", where)
+		require.True(tb, ok, "%s: got %v, want an object", where, got)
+		require.Len(tb, object, len(want), "%s: members", where)
 		for key := range want {
-			name := p.fillText(t, key)
-			require.Contains(t, object, name, where)
-			p.match(t, where+"."+name, want[key], object[name])
+			name := p.fillText(tb, key)
+			require.Contains(tb, object, name, where)
+			p.match(tb, where+"."+name, want[key], object[name])
 		}
 	case []any:
 		list, ok := got.([]any)
-		require.True(t, ok, "%s: got %v, want a list", where, got)
-		require.Len(t, list, len(want), where)
+		require.True(tb, ok, "%s: got %v, want a list", where, got)
+		require.Len(tb, list, len(want), where)
 		for i := range want {
-			p.match(t, fmt.Sprintf("%s[%d]", where, i), want[i], list[i])
+			p.match(tb, fmt.Sprintf("%s[%d]", where, i), want[i], list[i])
 		}
 	case string:
 		if list, ok := fillList(want); ok {
-			require.Equal(t, any(list), got, where)
+			require.Equal(tb, any(list), got, where)
 			return
 		}
 		text, ok := got.(string)
-		require.True(t, ok, "%s: got %v, want a text", where, got)
-		p.matchText(t, where, want, text)
+		require.True(tb, ok, "%s: got %v, want a text", where, got)
+		p.matchText(tb, where, want, text)
 	default:
-		require.Equal(t, want, got, where)
+		require.Equal(tb, want, got, where)
 	}
 }
 
-func (p *replay) matchText(t testing.TB, where, want, got string) {
-	t.Helper()
+func (p *replay) matchText(tb testing.TB, where, want, got string) {
+	tb.Helper()
 	switch name := strings.Trim(want, "{}"); {
 	case want == "{{time}}+00:00" || want == "{{event.timestamp}}":
 		stamp, err := time.Parse(time.RFC3339Nano, got)
-		require.NoError(t, err, where)
-		require.True(t, strings.HasSuffix(got, "+00:00"), "%s: %s has another offset", where, got)
-		require.WithinDuration(t, time.Now(), stamp, 32*24*time.Hour, where)
+		require.NoError(tb, err, where)
+		require.True(tb, strings.HasSuffix(got, "+00:00"), "%s: %s has another offset", where, got)
+		require.WithinDuration(tb, time.Now(), stamp, 32*24*time.Hour, where)
 	case want != "" && placeholder.FindString(want) == want:
 		value, known := p.value(name)
 		if !known {
-			require.NotEmpty(t, got, where)
+			require.NotEmpty(tb, got, where)
 			p.values[name] = got
 			return
 		}
-		require.Equal(t, value, got, where)
+		require.Equal(tb, value, got, where)
 	default:
-		require.Equal(t, want, got, where)
+		require.Equal(tb, want, got, where)
 	}
 }

@@ -55,48 +55,48 @@ var rightsMu sync.Mutex
 
 // restrict makes logins for the test's own database, as Terraform does, and gives them their rights, as jobs/migrate does: those
 // of programs that are in one of the groups.
-func restrict(t testing.TB, databaseURL string, groups ...grants.Group) restricted {
-	t.Helper()
+func restrict(tb testing.TB, databaseURL string, groups ...grants.Group) restricted {
+	tb.Helper()
 	parsed, err := url.Parse(databaseURL)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	r := restricted{url: databaseURL, logins: config.Logins{Pattern: "run-*@" + strings.Trim(parsed.Path, "/")}}
-	r.admin = pgtest.Pool(t, postgres.Options{URL: databaseURL, MaxConns: 2})
+	r.admin = pgtest.Pool(tb, postgres.Options{URL: databaseURL, MaxConns: 2})
 	logins := functions.Logins(r.logins)
 	logins.Programs = slices.DeleteFunc(logins.Programs, func(login grants.Login) bool {
 		return !slices.ContainsFunc(login.Groups, func(g grants.Group) bool { return slices.Contains(groups, g) })
 	})
 	for _, login := range logins.Programs {
 		name := pgx.Identifier{login.Name}.Sanitize()
-		r.exec(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, loginPassword))
-		t.Cleanup(func() {
+		r.exec(tb, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, loginPassword))
+		tb.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			conn, err := pgx.Connect(ctx, databaseURL)
-			if !assert.NoError(t, err) {
+			if !assert.NoError(tb, err) {
 				return
 			}
 			defer func() { _ = conn.Close(ctx) }()
 			_, err = conn.Exec(ctx, fmt.Sprintf("DROP OWNED BY %s; DROP ROLE %[1]s", name))
-			assert.NoError(t, err)
+			assert.NoError(tb, err)
 		})
 	}
 	rightsMu.Lock()
 	defer rightsMu.Unlock()
-	require.NoError(t, grants.Apply(t.Context(), postgres.Databases{User: r.admin, RateLimit: r.admin}, logins, slog.New(slog.DiscardHandler)))
+	require.NoError(tb, grants.Apply(tb.Context(), postgres.Databases{User: r.admin, RateLimit: r.admin}, logins, slog.New(slog.DiscardHandler)))
 	return r
 }
 
-func (r restricted) exec(t testing.TB, sql string) {
-	t.Helper()
-	_, err := r.admin.Exec(t.Context(), sql)
-	require.NoError(t, err, sql)
+func (r restricted) exec(tb testing.TB, sql string) {
+	tb.Helper()
+	_, err := r.admin.Exec(tb.Context(), sql)
+	require.NoError(tb, err, sql)
 }
 
 // as is the database's URL for the program's login.
-func (r restricted) as(t testing.TB, program string) string {
-	t.Helper()
+func (r restricted) as(tb testing.TB, program string) string {
+	tb.Helper()
 	parsed, err := url.Parse(r.url)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	parsed.User = url.UserPassword(r.logins.Login(program), loginPassword)
 	return parsed.String()
 }
@@ -114,36 +114,36 @@ type stores struct {
 	server     *httptest.Server
 }
 
-func newStores(t testing.TB) stores {
-	t.Helper()
+func newStores(tb testing.TB) stores {
+	tb.Helper()
 	model, err := plannertest.Start()
-	require.NoError(t, err)
-	t.Cleanup(model.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(model.Close)
 	store := purchasetest.RevenueCat("project", revenueCatKey)
 	server := httptest.NewServer(store)
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	return stores{model, store, server}
 }
 
 // start opens what the route's own process opens.
-func (r restricted) start(t testing.TB, s stores, program string, route manifest.Route) instance {
-	t.Helper()
+func (r restricted) start(tb testing.TB, s stores, program string, route manifest.Route) instance {
+	tb.Helper()
 	c := functions.ConfigFor(route)
 	environ := append([]string{
-		"DATABASE_URL=" + r.as(t, program), "OPENAI_BASE_URL=" + s.model.URL(), "REVENUECAT_BASE_URL=" + s.server.URL, "REVENUECAT_API_KEY=" + revenueCatKey,
+		"DATABASE_URL=" + r.as(tb, program), "OPENAI_BASE_URL=" + s.model.URL(), "REVENUECAT_BASE_URL=" + s.server.URL, "REVENUECAT_API_KEY=" + revenueCatKey,
 		"REVENUECAT_PROJECT_ID=project", "REVENUECAT_ENTITLEMENT_ID=" + entitlement,
 	}, defaults...)
-	require.NoError(t, config.Load(t.Context(), environ, c))
-	deps, gate, closeAll, err := functions.Open(t.Context(), c, program, max(route.Pool, 1), slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	t.Cleanup(closeAll)
+	require.NoError(tb, config.Load(tb.Context(), environ, c))
+	deps, gate, closeAll, err := functions.Open(tb.Context(), c, program, max(route.Pool, 1), slog.New(slog.DiscardHandler))
+	require.NoError(tb, err)
+	tb.Cleanup(closeAll)
 	return instance{deps, gate}
 }
 
 // serve starts every function of the group's database, and the chat if that is the rate limits', each with its own login, behind
 // one address.
-func (r restricted) serve(t testing.TB, s stores, database string) *httptest.Server {
-	t.Helper()
+func (r restricted) serve(tb testing.TB, s stores, database string) *httptest.Server {
+	tb.Helper()
 	var mounts []web.Mount
 	var gates []*postgres.Gate
 	var planning manifest.Route
@@ -151,7 +151,7 @@ func (r restricted) serve(t testing.TB, s stores, database string) *httptest.Ser
 		if len(route.Databases) > 0 && !route.Needs(database) {
 			continue
 		}
-		i := r.start(t, s, route.Service(), route)
+		i := r.start(tb, s, route.Service(), route)
 		mounts = append(mounts, functions.Mount(manifest.Manifest{route}, i.deps)...)
 		gates = append(gates, i.gate)
 		if route.Auth == manifest.AuthPurchase {
@@ -167,141 +167,141 @@ func (r restricted) serve(t testing.TB, s stores, database string) *httptest.Ser
 	}}
 	var handler http.Handler
 	if database == manifest.DatabaseRateLimit {
-		chat := r.start(t, s, "chat-service", planning) // which reads what the planner's functions read
+		chat := r.start(tb, s, "chat-service", planning) // which reads what the planner's functions read
 		var settings chatSettings
-		require.NoError(t, config.Load(t.Context(), defaults, &settings))
+		require.NoError(tb, config.Load(tb.Context(), defaults, &settings))
 		chats, err := newHub(chat.deps, settings.Chat, slog.New(slog.DiscardHandler))
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		gates = append(gates, chat.gate)
 		handler = chats.Canonical(service.Handler(append(mounts, chats.Mounts()...)))
 	} else {
 		handler = service.Handler(mounts)
 	}
 	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	return server
 }
 
 // play has every program of the group's kind do all that it does, and compares the answers with what was recorded.
-func (r restricted) play(t testing.TB, group grants.Group, cases []recorded) {
-	t.Helper()
+func (r restricted) play(tb testing.TB, group grants.Group, cases []recorded) {
+	tb.Helper()
 	if group == grants.Cleanup {
-		r.playCleanup(t)
+		r.playCleanup(tb)
 		return
 	}
 	database := manifest.DatabaseUser
 	if group == grants.Limits {
 		database = manifest.DatabaseRateLimit
 	}
-	s := newStores(t)
-	server := r.serve(t, s, database)
+	s := newStores(tb)
+	server := r.serve(tb, s, database)
 	replay := replay{server: server, values: map[string]string{"web-key": testWebKey}, prefix: "/v2"}
 	for _, c := range cases {
 		if _, path, _ := strings.Cut(c.Request, " "); strings.HasPrefix(path, "/ai") == (group == grants.Limits) {
-			replay.play(t, c)
+			replay.play(tb, c)
 		}
 	}
 	if group == grants.Limits {
-		r.playPurchases(t, s, server)
-		playChat(t, server)
+		r.playPurchases(tb, s, server)
+		playChat(tb, server)
 	} else {
-		r.playRenewal(t, server)
+		r.playRenewal(tb, server)
 	}
 }
 
 // playRenewal has a password checked whose fast proof is of another key.
-func (r restricted) playRenewal(t testing.TB, server *httptest.Server) {
-	t.Helper()
+func (r restricted) playRenewal(tb testing.TB, server *httptest.Server) {
+	tb.Helper()
 	post := func(method, path, body string) *http.Response {
-		request, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, strings.NewReader(body))
-		require.NoError(t, err)
+		request, err := http.NewRequestWithContext(tb.Context(), method, server.URL+path, strings.NewReader(body))
+		require.NoError(tb, err)
 		request.Header.Set("Content-Type", "application/json")
 		response, err := server.Client().Do(request)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, response.StatusCode)
+		require.NoError(tb, err)
+		require.Equal(tb, http.StatusOK, response.StatusCode)
 		return response
 	}
 	var user sampleUser
 	created := post(http.MethodPost, "/v2/user/create", "{}")
-	require.NoError(t, json.NewDecoder(created.Body).Decode(&user))
-	require.NoError(t, created.Body.Close())
-	r.exec(t, fmt.Sprintf(`UPDATE v2_password_proofs SET key_fingerprint = decode(repeat('ab', octet_length(key_fingerprint)), 'hex') WHERE user_id = '%s'`, user.ID))
+	require.NoError(tb, json.NewDecoder(created.Body).Decode(&user))
+	require.NoError(tb, created.Body.Close())
+	r.exec(tb, fmt.Sprintf(`UPDATE v2_password_proofs SET key_fingerprint = decode(repeat('ab', octet_length(key_fingerprint)), 'hex') WHERE user_id = '%s'`, user.ID))
 	body := fmt.Sprintf(`{"userId":%q,"password":%q,"followSecret":"s"}`, user.ID, user.Password)
-	require.NoError(t, post(http.MethodPut, "/v2/follow-secret", body).Body.Close())
+	require.NoError(tb, post(http.MethodPut, "/v2/follow-secret", body).Body.Close())
 	var renewed bool
-	require.NoError(t, r.admin.QueryRow(t.Context(), `SELECT key_fingerprint <> decode(repeat('ab', octet_length(key_fingerprint)), 'hex')
+	require.NoError(tb, r.admin.QueryRow(tb.Context(), `SELECT key_fingerprint <> decode(repeat('ab', octet_length(key_fingerprint)), 'hex')
 		FROM v2_password_proofs WHERE user_id = $1`, user.ID).Scan(&renewed))
-	require.True(t, renewed, "the proof is not renewed")
+	require.True(tb, renewed, "the proof is not renewed")
 }
 
 // playPurchases has instances verify a purchase that another one has remembered, or that turns out to be refunded.
-func (r restricted) playPurchases(t testing.TB, s stores, server *httptest.Server) {
-	t.Helper()
+func (r restricted) playPurchases(tb testing.TB, s stores, server *httptest.Server) {
+	tb.Helper()
 	bought := purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement(entitlement, nil)))
 	ask := func(path, token string) int {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, strings.NewReader("{}"))
-		require.NoError(t, err)
+		request, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, server.URL+path, strings.NewReader("{}"))
+		require.NoError(tb, err)
 		request.Header.Set("Content-Type", "application/json")
 		request.Header.Set("Authorization", "RevenueCat "+token)
 		response, err := server.Client().Do(request)
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
+		require.NoError(tb, err)
+		require.NoError(tb, response.Body.Close())
 		return response.StatusCode
 	}
 	remembered := func() (n int, newest time.Time) {
-		require.NoError(t, r.admin.QueryRow(t.Context(), `SELECT count(*), coalesce(max(verified_at), 'epoch') FROM v2_purchase_verdicts`).Scan(&n, &newest))
+		require.NoError(tb, r.admin.QueryRow(tb.Context(), `SELECT count(*), coalesce(max(verified_at), 'epoch') FROM v2_purchase_verdicts`).Scan(&n, &newest))
 		return n, newest
 	}
 	s.revenueCat.On("kept", bought)
-	require.Equal(t, http.StatusBadRequest, ask("/v2/ai/workout", "kept"), "a buyer's empty request")
+	require.Equal(tb, http.StatusBadRequest, ask("/v2/ai/workout", "kept"), "a buyer's empty request")
 	n, first := remembered()
-	require.Equal(t, 1, n)
-	require.Equal(t, http.StatusOK, ask("/ai-chat/negotiate?negotiateVersion=1", "kept"))
+	require.Equal(tb, 1, n)
+	require.Equal(tb, http.StatusOK, ask("/ai-chat/negotiate?negotiateVersion=1", "kept"))
 	n, second := remembered()
-	require.Equal(t, 1, n)
-	require.True(t, second.After(first), "the chat has confirmed it again")
+	require.Equal(tb, 1, n)
+	require.True(tb, second.After(first), "the chat has confirmed it again")
 	s.revenueCat.On("kept", purchasetest.RevenueCatError(http.StatusServiceUnavailable, "server_error"))
-	require.Equal(t, http.StatusBadRequest, ask("/v2/ai/session", "kept"), "the store is away, and the table remembers")
+	require.Equal(tb, http.StatusBadRequest, ask("/v2/ai/session", "kept"), "the store is away, and the table remembers")
 
 	s.revenueCat.On("refunded", bought, purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil)))
-	require.Equal(t, http.StatusBadRequest, ask("/v2/ai/workout", "refunded"))
+	require.Equal(tb, http.StatusBadRequest, ask("/v2/ai/workout", "refunded"))
 	n, _ = remembered()
-	require.Equal(t, 2, n)
-	require.Equal(t, http.StatusUnauthorized, ask("/v2/ai/session", "refunded"))
+	require.Equal(tb, 2, n)
+	require.Equal(tb, http.StatusUnauthorized, ask("/v2/ai/session", "refunded"))
 	n, _ = remembered()
-	require.Equal(t, 1, n, "a refunded purchase is forgotten")
+	require.Equal(tb, 1, n, "a refunded purchase is forgotten")
 }
 
 // playChat sends one message to the planner.
-func playChat(t testing.TB, server *httptest.Server) {
-	t.Helper()
+func playChat(tb testing.TB, server *httptest.Server) {
+	tb.Helper()
 	header := http.Header{"Authorization": {"Web " + testWebKey}}
-	conn, response, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"/v2/ai-chat", header)
+	conn, response, err := websocket.DefaultDialer.DialContext(tb.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"/v2/ai-chat", header) //nolint:bodyclose // a websocket's
 	if err != nil && response != nil {
 		body, _ := io.ReadAll(response.Body)
-		require.NoError(t, err, "%d %s", response.StatusCode, body)
+		require.NoError(tb, err, "%d %s", response.StatusCode, body)
 	}
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer func() { _ = conn.Close() }()
 	const end = "\x1e"
-	require.NoError(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"protocol":"json","version":1}`+end)))
-	require.NoError(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"type":1,"invocationId":"0","target":"SendMessage","arguments":["Hello"]}`+end)))
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+	require.NoError(tb, conn.WriteMessage(websocket.TextMessage, []byte(`{"protocol":"json","version":1}`+end)))
+	require.NoError(tb, conn.WriteMessage(websocket.TextMessage, []byte(`{"type":1,"invocationId":"0","target":"SendMessage","arguments":["Hello"]}`+end)))
+	require.NoError(tb, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	answered := false
 	for {
 		_, message, err := conn.ReadMessage()
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		for record := range strings.SplitSeq(strings.TrimSuffix(string(message), end), end) {
 			var got struct {
 				Type   int             `json:"type"`
 				Target string          `json:"target"`
 				Error  json.RawMessage `json:"error"`
 			}
-			require.NoError(t, json.Unmarshal([]byte(record), &got))
+			require.NoError(tb, json.Unmarshal([]byte(record), &got))
 			answered = answered || got.Target == "ReceiveMessage"
 			if got.Type == 3 {
-				require.Empty(t, string(got.Error))
-				require.True(t, answered, "the planner has said nothing")
+				require.Empty(tb, string(got.Error))
+				require.True(tb, answered, "the planner has said nothing")
 				return
 			}
 		}
@@ -309,10 +309,10 @@ func playChat(t testing.TB, server *httptest.Server) {
 }
 
 // playCleanup has the job remove a row of each kind, and leave another one.
-func (r restricted) playCleanup(t testing.TB) {
-	t.Helper()
+func (r restricted) playCleanup(tb testing.TB) {
+	tb.Helper()
 	owner := uuid.NewString()
-	r.exec(t, fmt.Sprintf(`
+	r.exec(tb, fmt.Sprintf(`
 		INSERT INTO users (id, user_lookup, hashed_password, salt) VALUES ('%[1]s', '%[1]s', '', '');
 		INSERT INTO user_events (id, user_id, "timestamp", last_accessed, expiry, encrypted_event)
 			SELECT gen_random_uuid(), '%[1]s', now(), now(), expiry, '' FROM unnest(ARRAY[now() - interval '1 day', now() + interval '1 day']) AS expiry;
@@ -320,17 +320,17 @@ func (r restricted) playCleanup(t testing.TB) {
 			SELECT expiry::text, '%[1]s', now(), expiry, '', '' FROM unnest(ARRAY[now() - interval '1 day', now() + interval '1 day']) AS expiry;
 		INSERT INTO v2_purchase_verdicts (digest, subject, verified_at) VALUES (sha256('%[1]s'), 's', now() - interval '8 days');
 		INSERT INTO rate_limit_consumptions (key, requests) VALUES ('%[1]s', ARRAY[now() - interval '2 days'])`, owner))
-	db := pgtest.Pool(t, postgres.Options{URL: r.as(t, "cleanup"), MaxConns: manifest.ProgramOf("cleanup").Pool, Tables: postgres.UserTables})
+	db := pgtest.Pool(tb, postgres.Options{URL: r.as(tb, "cleanup"), MaxConns: manifest.ProgramOf("cleanup").Pool, Tables: postgres.UserTables})
 	var log strings.Builder
-	require.NoError(t, cleanup.Run(t.Context(), postgres.Databases{User: db, RateLimit: db}, cleanup.Options{Now: time.Now()}, slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(tb, cleanup.Run(tb.Context(), postgres.Databases{User: db, RateLimit: db}, cleanup.Options{Now: time.Now()}, slog.New(slog.NewTextHandler(&log, nil))))
 	var left []string
-	rows, _ := r.admin.Query(t.Context(), `
+	rows, _ := r.admin.Query(tb.Context(), `
 		SELECT 'event' FROM user_events WHERE expiry <= now() UNION ALL SELECT 'item' FROM shared_items WHERE expiry <= now()
 		UNION ALL SELECT 'verdict' FROM v2_purchase_verdicts WHERE verified_at < now() - interval '7 days'
 		UNION ALL SELECT 'limit' FROM rate_limit_consumptions WHERE key = $1`, owner)
 	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	require.NoError(t, err)
-	require.Empty(t, left, "%s", &log)
+	require.NoError(tb, err)
+	require.Empty(tb, left, "%s", &log)
 }
 
 // attempt is a test that may fail without failing the test that makes it.
@@ -403,7 +403,10 @@ func TestNoProgramHasARightItDoesNotNeed(t *testing.T) {
 			}
 			r := restrict(t, pgtest.URL(t), groups...)
 			r.exec(t, fmt.Sprintf("REVOKE %s ON %s FROM %s", right.Privilege, pgx.Identifier{right.Table}.Sanitize(), right.Group))
-			said := fails(t, func(tb testing.TB) { r.play(tb, right.Group, cases) })
+			said := fails(t, func(tb testing.TB) {
+				tb.Helper()
+				r.play(tb, right.Group, cases)
+			})
 			require.NotEmpty(t, said, "everything works without it: take it out of shared/postgres/grants")
 			t.Logf("%.300s", said[0])
 		})

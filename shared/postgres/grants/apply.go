@@ -149,7 +149,7 @@ func giveRights(ctx context.Context, db *postgres.DB, what string, tables []tabl
 		if err != nil {
 			return fmt.Errorf("look at the tables' owners: %w", err)
 		}
-		if statements := append(schema, others...); len(statements) > 0 {
+		if statements := slices.Concat(schema, others); len(statements) > 0 {
 			return fmt.Errorf("in the database of %s the owner of v1's tables has to run once, and then this has to run again:\n%s",
 				what, strings.Join(statements, "\n"))
 		}

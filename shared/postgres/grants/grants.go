@@ -189,5 +189,5 @@ func combined(lists ...[]table) (tables []table) {
 func SQL(logins Logins) string {
 	return "-- On any database of the server, as a role that may make roles:\n" + roles(logins) +
 		"-- On the users' database, as a member of " + string(Owner) + ":\n" + rights(userTables) +
-		"-- On the rate limits' database, likewise. Where both are one, the last statement about a table counts: use jobs/migrate.\n" + rights(rateLimitTables)
+		"-- On the rate limits' database, likewise. Where both are one, jobs/migrate joins what is said of a table here twice:\n" + rights(rateLimitTables)
 }
