@@ -94,7 +94,9 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 		Log:            log,
 	})
 	ready := func(ctx context.Context) error { return errors.Join(h.Ready(), gate.Ready(ctx)) }
-	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: ready}
+	service := web.Service{
+		Log: log, Origins: c.Service.CORSOrigins, Credentials: true, Project: c.Service.Project, Ready: ready, Pools: postgres.NewUse(db),
+	}
 	go func() { _ = gate.Ready(ctx) }() // connects before the first request needs it
 	log.InfoContext(ctx, "serving", "function", "chat-service", "address", listener.Addr().String())
 	handler := h.Canonical(service.Handler(h.Mounts()))

@@ -8,15 +8,15 @@ import (
 )
 
 // New returns a logger on w for a program in the cloud: one JSON object a line with the members that Cloud Logging
-// knows (severity, message), or lines for people where w is a terminal. A line is at most
+// knows (severity, message), errors in Error Reporting's form, or lines for people where w is a terminal. A line is at most
 // [MaxLine] long. It is safe for use by many goroutines.
 func New(w io.Writer, level slog.Level) *slog.Logger {
 	if isTerminal(w) {
 		return ForPeople(w, level)
 	}
-	return slog.New(newBounded(w, func(w io.Writer) slog.Handler {
+	return slog.New(newReporting(newBounded(w, func(w io.Writer) slog.Handler {
 		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: forCloud})
-	}))
+	})))
 }
 
 // ForPeople returns a logger on w that writes lines for people, of [MaxLine] at most. It is safe for use by many goroutines.

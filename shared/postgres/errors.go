@@ -80,7 +80,7 @@ func Wrap(attempt string, err error) error {
 		if slices.ContainsFunc(passing, passes) || slices.Contains(faulty, pgErr.Code) {
 			return apierr.Busy(busy, wrapped)
 		}
-		return wrapped
+		return apierr.Traced(wrapped)
 	}
 	if errors.Is(err, context.Canceled) {
 		return wrapped
@@ -90,7 +90,7 @@ func Wrap(attempt string, err error) error {
 	if isNet || isEnd || pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded) {
 		return apierr.Busy(away, wrapped)
 	}
-	return wrapped
+	return apierr.Traced(wrapped)
 }
 
 // HasCode reports whether err is the server's with this SQLSTATE.

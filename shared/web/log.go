@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/logging"
 )
 
@@ -64,10 +65,20 @@ func (s *Service) log(r *http.Request, e *Event, w *responseRecorder) {
 	if name, ok := traceName(r, s.Project); ok {
 		attrs = append(attrs, slog.String("logging.googleapis.com/trace", name))
 	}
+	if s.Pools != nil {
+		attrs = append(attrs, slog.Attr{Key: "pool", Value: s.Pools.LogValue()}) // once: it tells what has come since the last time
+	}
+	message := cmp.Or(e.panic, pattern)
 	if e.err != nil {
 		attrs = append(attrs, slog.String("error", e.err.Error()))
+		if stack := apierr.StackOf(e.err); stack != "" && level == slog.LevelError {
+			message = pattern + ": " + e.err.Error() + "\n\n" + stack // as Error Reporting finds a stack
+		}
 	}
-	s.Log.LogAttrs(context.WithoutCancel(r.Context()), level, cmp.Or(e.panic, pattern), attrs...)
+	if level == slog.LevelError {
+		attrs = append(attrs, logging.Place(pattern)) // where there is a stack, that counts
+	}
+	s.Log.LogAttrs(context.WithoutCancel(r.Context()), level, message, attrs...)
 }
 
 // method is the request's method if it is one that HTTP knows, since the others are the caller's own text.

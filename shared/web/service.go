@@ -45,6 +45,8 @@ type Service struct {
 	// Credentials lets browsers at these origins send theirs, as SignalR's client does; it takes origins that are named.
 	Credentials bool
 	Project     string // Google Cloud project for trace names; may be empty
+	// Pools says of the pools of connections what belongs to a request's log line; nil: nothing.
+	Pools slog.LogValuer
 	// Ready is asked before every request. While it fails, the request is answered with its error; nil is always ready.
 	Ready func(context.Context) error
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/logging"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/serve"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
@@ -67,7 +68,9 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 		return err
 	}
 	defer closeAll()
-	service := web.Service{Log: log, Origins: c.Service.CORSOrigins, Project: c.Service.Project, Ready: gate.Ready}
+	service := web.Service{
+		Log: log, Origins: c.Service.CORSOrigins, Project: c.Service.Project, Ready: gate.Ready, Pools: postgres.NewUse(deps.DB, deps.RateLimitDB),
+	}
 	handler := service.Handler(functions.Mount(manifest.Manifest{route}, deps))
 	framework.HTTP(target, handler.ServeHTTP)
 	go func() { _ = gate.Ready(ctx) }() // connects before the first request needs it
