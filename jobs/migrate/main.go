@@ -41,6 +41,8 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	flags.SetOutput(output)
 	check := flags.Bool("check", false, "change nothing: say what would be done, and fail if something stands in the way")
 	rights := flags.Bool("grants", false, "migrate nothing: make the roles of the programs' logins, and give them their rights")
+	newIdentity := flags.Bool("new-identity", false, "migrate nothing: make the databases others than those that they are copies of, "+
+		"which begins a restoration. Programs that began with the originals end rather than take what a copy lacks for deleted")
 	printed := flags.Bool("print", false, "with --grants: only print the statements")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintf(output, "Applies pending migrations to both databases. Several may run at once.\n\n")
@@ -70,6 +72,13 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 
 	if *rights {
 		return grants.Apply(ctx, databases, logins, log)
+	}
+	if *newIdentity {
+		if err := migrations.NewIdentity(ctx, databases); err != nil {
+			return err
+		}
+		log.InfoContext(ctx, "the databases have new identities")
+		return nil
 	}
 	if !*check {
 		if err := migrations.Up(ctx, databases, log); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/migrations"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
@@ -49,6 +50,22 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, said, "20300101000000_Later is not known")
 	_, err = migrate()
 	require.ErrorContains(t, err, "20300101000000_Later is not known")
+}
+
+func TestANewIdentity(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1, Tables: postgres.UserTables, Gate: postgres.NewGate()})
+	require.NoError(t, db.Ping(t.Context()))
+	var output bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"--new-identity"}, []string{"DATABASE_URL=" + url}, &output))
+	assert.Contains(t, output.String(), "the databases have new identities")
+	require.NoError(t, pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1, Tables: postgres.UserTables}).Ping(t.Context()), "who begins now finds nothing wrong")
+	db.Reset()
+	require.ErrorContains(t, db.Ping(t.Context()), "its identity has changed")
+
+	err := run(t.Context(), []string{"--new-identity"}, []string{"DATABASE_URL=" + pgtest.EmptyURL(t)}, &output)
+	require.ErrorContains(t, err, "users' database: it has no identity to replace: has it been restored, and migrated?")
 }
 
 func TestHelpAndFaults(t *testing.T) {

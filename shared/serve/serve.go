@@ -35,7 +35,7 @@ var ErrStopping = errors.New("the program ends")
 type Options struct {
 	Handler http.Handler
 	Log     *slog.Logger
-	// Fatal ends the program: an error from it is returned at once. It may be nil.
+	// Fatal ends the program: an error from it is returned within a second, which running requests have to end. It may be nil.
 	Fatal <-chan error
 	// Drain ends the connections that the handler has taken over, as soon as the program has to end; requests are still
 	// served meanwhile. It returns soon after its context has ended. It may be nil.
@@ -75,6 +75,9 @@ func Run(ctx context.Context, listener net.Listener, o Options) error {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
 	case err := <-o.Fatal:
+		latest, done := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
+		defer done()
+		_ = server.Shutdown(latest) // whoever is being refused for the same reason is told so
 		return errors.Join(err, cut(server, paced))
 	case <-ctx.Done():
 		o.Log.InfoContext(ctx, "stopping")

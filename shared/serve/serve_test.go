@@ -199,7 +199,7 @@ func TestEveryRequestIsTheHandlers(t *testing.T) {
 	}
 }
 
-func TestWhatIsFatalEndsItAtOnce(t *testing.T) {
+func TestWhatIsFatalEndsItSoon(t *testing.T) {
 	t.Parallel()
 	g, fatal := newGate(), make(chan error, 1)
 	p := start(t, serve.Options{Fatal: fatal, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -213,6 +213,19 @@ func TestWhatIsFatalEndsItAtOnce(t *testing.T) {
 	require.EqualError(t, p.wait(t), "the wrong database")
 	_, err := io.Copy(io.Discard, conn)
 	require.Error(t, err)
+}
+
+func TestWhoeverFindsWhatIsFatalIsAnswered(t *testing.T) {
+	t.Parallel()
+	fatal := make(chan error)
+	p := start(t, serve.Options{Fatal: fatal, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fatal <- errors.New("the wrong database")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})})
+	answer, err := io.ReadAll(p.send(t, get))
+	require.NoError(t, err)
+	assert.True(t, bytes.HasPrefix(answer, []byte("HTTP/1.1 503 ")), "%s", answer)
+	require.EqualError(t, p.wait(t), "the wrong database")
 }
 
 func TestAPortThatIsTakenIsNamed(t *testing.T) {

@@ -182,6 +182,18 @@ func TestWithoutItsDatabaseAFunctionIsUnavailable(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "GET", web.ReadyPath, ""))
 }
 
+func TestAFunctionEndsWhenAnotherDatabaseTakesThePlaceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	s := start(t, "GetUser", url)
+	require.Equal(t, http.StatusNotFound, s.status(t, "GET", "/v2/user/"+uuid.NewString(), ""))
+	_, err := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1}).Exec(t.Context(), `UPDATE v2_identity SET id = gen_random_uuid()`)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, s.status(t, "GET", "/v2/user/"+uuid.NewString(), ""))
+	require.Error(t, s.WaitToEnd(t))
+	assert.Contains(t, s.Log.String(), "server: the database is not the one that this process began with: its identity has changed")
+}
+
 func TestOnAnotherDatabaseAFunctionEnds(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "FUNCTION_TARGET=PutUser", "DATABASE_URL="+pgtest.EmptyURL(t))
