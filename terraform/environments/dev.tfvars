@@ -20,5 +20,5 @@ secret_versions = {
   OPENAI_API_KEY = "latest"
 }
 
-monthly_budget         = { amount = 60 }
+monthly_budget         = { amount = 120 }
 notifications_required = false
