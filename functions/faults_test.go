@@ -48,9 +48,9 @@ type outage struct {
 const poolSize = 4
 
 // newOutage starts a service with all functions that need the users' database, with the rights that it has in the cloud.
-func newOutage(t *testing.T, settings ...string) *outage {
+func newOutage(t *testing.T) *outage {
 	t.Helper()
-	server, admin := pgtest.Own(t, settings...)
+	server, admin := pgtest.Own(t)
 	o := &outage{t: t, server: server, admin: admin}
 	o.operate(`CREATE ROLE app LOGIN PASSWORD 'app'`, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app`)
 	through, err := url.Parse(admin)
@@ -247,7 +247,7 @@ func TestFaultsOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	o := newOutage(t)
 	up := func() { require.NoError(t, o.server.Up(t.Context())) }
-	for _, fault := range []struct {
+	for _, fault := range []struct { //nolint:paralleltest // one after the other
 		name   string
 		happen func()
 		passes bool // nobody is refused
@@ -301,7 +301,7 @@ func TestFaultsOfTheDatabase(t *testing.T) {
 			o.wait(1)
 		}},
 	} {
-		t.Run(fault.name, func(t *testing.T) { //nolint:paralleltest // one after the other
+		t.Run(fault.name, func(t *testing.T) {
 			o.t = t
 			refused := o.during(fault.happen)
 			if fault.passes {

@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -153,6 +152,6 @@ func TestCostsAreThoseOfTheEnvironments(t *testing.T) {
 		assert.InDelta(t, strings.Count(file, `= "latest"`), s.line(t, "secrets").quantity, 0.001, name)
 		assert.InDelta(t, len(pages)-1, s.line(t, "alerts, conditions").quantity, 0.001, "%s: all but the budget's", name)
 		budget := number(t, setting(file, `monthly_budget\s*=\s*\{ amount`, "0"))
-		assert.Less(t, s.sum+sections["A busy month: 20,000 people"].sum, budget, fmt.Sprintf("%s: the budget would be passed by what is planned", name))
+		assert.Less(t, s.sum+sections["A busy month: 20,000 people"].sum, budget, "%s: the budget would be passed by what is planned", name)
 	}
 }
