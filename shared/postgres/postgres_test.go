@@ -28,10 +28,11 @@ func TestOpenMakesAPoolAsAskedFor(t *testing.T) {
 		URL: pgtest.URL(t), MaxConns: 3, Application: "test", StatementTimeout: 7 * time.Second, LockTimeout: 2 * time.Second,
 	})
 	assert.Zero(t, pool.Stat().TotalConns(), "it connects when it is first used")
-	var application, statement, lock string
-	require.NoError(t, pool.QueryRow(t.Context(), `SELECT current_setting('application_name'), current_setting('statement_timeout'),
-		current_setting('lock_timeout')`).Scan(&application, &statement, &lock))
-	assert.Equal(t, []string{"test", "7s", "2s"}, []string{application, statement, lock})
+	settings, err := postgres.All(t.Context(), pool, "read settings", pgx.RowTo[string], `
+		SELECT name || '=' || current_setting(name) FROM pg_settings WHERE source = 'client' ORDER BY name`)
+	require.NoError(t, err)
+	assert.Subset(t, []string{"application_name=test", "jit=off", "lock_timeout=2s", "statement_timeout=7s", "client_encoding=UTF8"}, settings)
+	assert.Subset(t, settings, []string{"application_name=test", "jit=off", "lock_timeout=2s", "statement_timeout=7s"})
 	assert.EqualValues(t, 3, pool.Config().MaxConns)
 }
 

@@ -19,7 +19,8 @@ import (
 const identityTable = "v2_identity"
 
 // The tables that a function has to see before it believes that it is connected to LiftLog's database. v1's are
-// looked for because an empty or half-restored database would answer 404 for every user.
+// looked for because an empty or half-restored database would answer 404 for every user. A program ends when one of them is
+// gone: a migration drops none before the programs are gone that list it.
 var (
 	UserTables = []string{
 		"__EFMigrationsHistory", "users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items",

@@ -139,6 +139,7 @@ func TestLevels(t *testing.T) {
 		"the reader left":              {200, &brokenError{&goneError{errors.New("write: connection reset by peer")}}, "INFO"},
 		"the database broke":           {200, &brokenError{errors.New("read: connection reset by peer")}, "ERROR"},
 		"the database went":            {200, &brokenError{apierr.Busy("The database cannot be reached.", nil)}, "WARN"},
+		"a right is missing":           {503, apierr.Broken("The service is not set up.", nil), "ERROR"},
 		"a body that did not come":     {408, &statusError{408, "The body did not come in time."}, "INFO"},
 		"an answer that took too long": {503, context.DeadlineExceeded, "WARN"},
 		"a bug":                        {500, errPanic, "ERROR"},
