@@ -37,7 +37,7 @@ const (
 )
 
 // heavyUsers is how many users have most of the events.
-func (s Size) heavyUsers() int { return max(1, s.Events*9/10/heavyEvents) }
+func (s Size) heavyUsers() int { return (s.Events*9/10 + heavyEvents - 1) / heavyEvents }
 
 // idOf is the id of the user with the number, from 1 on; the first are the heavy ones.
 func idOf(n int) uuid.UUID {
