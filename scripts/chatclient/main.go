@@ -1,5 +1,6 @@
-// Command chatclient talks with the chat service in a terminal. What a person types is sent as a message, the answer is
-// printed while it is being written, and a plan as a table. Ctrl-C stops an answer, or ends the program when there is none.
+// Command chatclient talks with the chat service in a terminal, over the hub of today's app or that of older ones. What a
+// person types is sent as a message, the answer is printed while it is being written, and a plan as a table. Ctrl-C stops an
+// answer, or ends the program when there is none.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,21 +17,47 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
 func main() {
-	base := "http://localhost:8080"
-	if len(os.Args) > 1 {
-		base = os.Args[1]
+	older := flag.Bool("older", false, "speak as older apps do, at /ai-chat, and not as today's, at /ai-chat-v2")
+	locale := flag.String("locale", "en-AU", "the language and country to be introduced in")
+	unit := flag.String("unit", "kg", "the unit of weights, kg or lbs, which only today's app says")
+	flag.Parse()
+	h := today(*unit)
+	if *older {
+		h = hubOfOlderApps
 	}
-	if err := run(context.Background(), base, cmp.Or(os.Getenv("CHAT_TOKEN"), "Web test-web-auth-key-12345")); err != nil {
+	base := cmp.Or(flag.Arg(0), "http://localhost:8080")
+	token := cmp.Or(os.Getenv("CHAT_TOKEN"), "Web test-web-auth-key-12345")
+	if err := run(context.Background(), h, base, token, *locale); err != nil {
 		fmt.Fprintln(os.Stderr, "chat:", err)
 		os.Exit(1)
 	}
+}
+
+// hub is what the two hubs differ in.
+type hub struct {
+	path      string
+	introduce func(locale string) []any // the arguments
+	send      func(message string) []any
+	parse     func(argument []byte) (response, error) // of ReceiveMessage
+}
+
+// response is what ReceiveMessage brings: a text, a plan, or that this program is too old.
+type response struct {
+	message  string
+	plan     plan // nil: none
+	required int  // the version of plans that is; 0: none
+}
+
+// plan is one that can be drawn, whole or as far as it has come.
+type plan interface {
+	summary() string // in one line
+	draw(w io.Writer)
 }
 
 // separator ends every record of SignalR's.
@@ -52,39 +80,13 @@ const (
 	closing    = 7
 )
 
-// response is what ReceiveMessage brings: a text, or a plan.
-type response struct {
-	Message string `json:"message"`
-	Plan    *plan  `json:"plan"`
-}
-
-type plan struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	Sessions    []struct {
-		Name      string `json:"name"`
-		Notes     string `json:"notes"`
-		Exercises []struct {
-			Name     string  `json:"name"`
-			Sets     int     `json:"sets"`
-			Reps     int     `json:"repsPerSet"`
-			Increase float64 `json:"weightIncreaseOnSuccess"`
-			Rest     struct {
-				Min string `json:"minRest"`
-				Max string `json:"maxRest"`
-			} `json:"restBetweenSets"`
-			Notes string `json:"notes"`
-		} `json:"exercises"`
-	} `json:"sessions"`
-}
-
-func run(ctx context.Context, base, token string) error {
-	socket, err := connect(ctx, strings.TrimSuffix(base, "/")+"/ai-chat", token)
+func run(ctx context.Context, h hub, base, token, locale string) error {
+	socket, err := connect(ctx, strings.TrimSuffix(base, "/")+h.path, token)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = socket.Close() }()
-	c := &chat{socket: socket}
+	c := &chat{socket: socket, hub: h}
 	if err := c.write(`{"protocol":"json","version":1}`); err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func run(ctx context.Context, base, token string) error {
 	defer pings.Stop()
 
 	fmt.Println("Type a message; /restart forgets the conversation, /quit ends it. Ctrl-C stops an answer.")
-	if err := c.call("Introduce", "en-AU"); err != nil {
+	if err := c.call("Introduce", h.introduce(locale)); err != nil {
 		return err
 	}
 	for {
@@ -123,9 +125,9 @@ func run(ctx context.Context, base, token string) error {
 			case !more || line == "/quit":
 				return c.send(record{Type: closing})
 			case line == "/restart":
-				err = errors.Join(c.send(record{Type: invocation, Target: "RestartChat", Arguments: []json.RawMessage{}}), c.call("Introduce", "en-AU"))
+				err = errors.Join(c.send(record{Type: invocation, Target: "RestartChat", Arguments: []json.RawMessage{}}), c.call("Introduce", h.introduce(locale)))
 			case line != "":
-				err = c.call("SendMessage", line)
+				err = c.call("SendMessage", h.send(line))
 			default:
 				fmt.Print("> ")
 			}
@@ -177,6 +179,7 @@ func connect(ctx context.Context, hub, token string) (*websocket.Conn, error) {
 // chat is one connection with the answer that is being shown.
 type chat struct {
 	socket    *websocket.Conn
+	hub       hub
 	answering bool
 	shown     string    // of a text under way
 	last      *response // the newest step
@@ -198,13 +201,17 @@ func (c *chat) send(r record) error {
 }
 
 // call asks for an answer.
-func (c *chat) call(method, argument string) error {
-	text, err := json.Marshal(argument)
-	if err != nil {
-		return err
+func (c *chat) call(method string, arguments []any) error {
+	r := record{Type: invocation, InvocationID: "0", Target: method}
+	for _, argument := range arguments {
+		text, err := json.Marshal(argument)
+		if err != nil {
+			return err
+		}
+		r.Arguments = append(r.Arguments, text)
 	}
 	c.answering, c.shown, c.last = true, "", nil
-	return c.send(record{Type: invocation, InvocationID: "0", Target: method, Arguments: []json.RawMessage{text}})
+	return c.send(r)
 }
 
 func (c *chat) read(records chan<- record) error {
@@ -234,25 +241,16 @@ func (c *chat) read(records chan<- record) error {
 func (c *chat) show(r record) {
 	switch {
 	case r.Type == invocation && strings.EqualFold(r.Target, "ReceiveMessage") && len(r.Arguments) == 1:
-		var step response
-		if json.Unmarshal(r.Arguments[0], &step) != nil {
+		step, err := c.hub.parse(r.Arguments[0])
+		if err != nil {
+			fmt.Println("(a message that this program cannot read)")
 			return
 		}
-		c.last = &step
-		if step.Plan != nil {
-			fmt.Printf("\r%s: %d sessions", step.Plan.Name, len(step.Plan.Sessions))
-			return
-		}
-		if !strings.HasPrefix(step.Message, c.shown) {
-			fmt.Println()
-			c.shown = ""
-		}
-		fmt.Print(step.Message[len(c.shown):])
-		c.shown = step.Message
+		c.showStep(&step)
 	case r.Type == completion && c.answering:
 		fmt.Println()
-		if c.last != nil && c.last.Plan != nil {
-			c.last.Plan.draw(os.Stdout)
+		if c.last != nil && c.last.plan != nil {
+			c.last.plan.draw(os.Stdout)
 		}
 		if r.Error != "" {
 			fmt.Println("(" + r.Error + ")")
@@ -264,16 +262,24 @@ func (c *chat) show(r record) {
 	}
 }
 
-// draw prints the plan as a table.
-func (p *plan) draw(output io.Writer) {
-	_, _ = fmt.Fprintf(output, "\n%s\n%s\n", p.Name, p.Description)
-	for _, s := range p.Sessions {
-		_, _ = fmt.Fprintf(output, "\n%s – %s\n", s.Name, s.Notes)
-		table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
-		for _, e := range s.Exercises {
-			_, _ = fmt.Fprintf(table, "  %s\t%d x %d\t+%g\trest %s to %s\t%s\n", e.Name, e.Sets, e.Reps, e.Increase, e.Rest.Min, e.Rest.Max, e.Notes)
+// showStep prints how far an answer has come.
+func (c *chat) showStep(step *response) {
+	c.last = step
+	switch {
+	case step.required > 0:
+		fmt.Printf("The chat makes plans of version %d, and this program knows %d.", step.required, planVersion)
+	case step.plan != nil:
+		if c.shown != "" { // a text goes before it
+			fmt.Println()
+			c.shown = ""
 		}
-		_ = table.Flush()
+		fmt.Printf("\r%s", step.plan.summary())
+	default:
+		if !strings.HasPrefix(step.message, c.shown) {
+			fmt.Println()
+			c.shown = ""
+		}
+		fmt.Print(step.message[len(c.shown):])
+		c.shown = step.message
 	}
-	_, _ = fmt.Fprintln(output)
 }
