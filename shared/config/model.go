@@ -15,7 +15,7 @@ type Model struct {
 	BaseURL        string `env:"OPENAI_BASE_URL" envDefault:"https://api.openai.com/v1" doc:"the model's service; in production it has to be https"`
 	PlannerEnabled bool   `env:"PLANNER_ENABLED" envDefault:"true" doc:"false turns the planner off"`
 
-	Features  []ModelFeature `env:"MODEL_FEATURES" doc:"what the model's service knows beyond plain Chat Completions, separated by commas: store, strict, stream_options, parallel_tool_calls, max_completion_tokens, reasoning_effort, response_format, tool_choice; all, none; unset: all at OpenAI's own host, response_format and tool_choice elsewhere"`
+	Features  []ModelFeature `env:"MODEL_FEATURES" doc:"what the service knows beyond plain Chat Completions, or all or none; unset: by its host"`
 	MaxTokens int            `env:"MODEL_MAX_TOKENS" envDefault:"16000" doc:"how long one answer of the model may be, in tokens"`
 }
 

@@ -1,11 +1,11 @@
 package planner
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -171,5 +171,45 @@ func FuzzChat(f *testing.F) {
 		}
 		steps := readSteps(t, text, max(1, size))
 		require.Equal(t, want, last(steps))
+	})
+}
+
+// FuzzBlueprint holds what is shown of a plan to JSON that can be sent, however it comes, and the last step to the whole.
+func FuzzBlueprint(f *testing.F) {
+	contract, err := LoadPlanContract("")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, text := range []string{
+		longPlan(1000), `{"blueprint":{"a":[1,2.50,{"b":"\ud83d\udc4b"}]},"version":3.0,"name":5}`, `{"blueprint":null,"version":"3"}`, `{"a":1,"a":2}`, `[]`, `{"name":"`,
+	} {
+		f.Add(text, 3)
+	}
+	f.Fuzz(func(t *testing.T, text string, size int) {
+		if len(text) > 2<<10 {
+			return // each of its pieces is read from the beginning
+		}
+		dialect := blueprint{contract}
+		w := writer{shape: contract.form.Shape}
+		var last BlueprintStep
+		for rest := text; rest != ""; {
+			piece := rest[:min(max(1, size), len(rest))]
+			rest = rest[len(piece):]
+			d, _, err := w.write(Piece{Input: piece})
+			if err != nil {
+				return
+			}
+			step, ok := dialect.step(d)
+			if !ok {
+				continue
+			}
+			if last = step; step.Plan != nil && step.Plan.Blueprint != nil {
+				_, err := json.Marshal(step.Plan.Blueprint)
+				require.NoError(t, err)
+			}
+		}
+		if whole, err := dialect.finish(w.answer(text)); err == nil {
+			require.Equal(t, whole, last)
+		}
 	})
 }

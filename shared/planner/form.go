@@ -119,7 +119,10 @@ func (f form) parse(text string, dst any) error {
 }
 
 // useless is the failure of an answer that does not have its form after a repair either.
-var useless = &apierr.Error{Kind: apierr.Upstream, Detail: "The planner did not come up with a plan that works. Please try again."}
+var useless = &apierr.Error{
+	Kind: apierr.Upstream, Detail: "The planner did not come up with a plan that works. Please try again.",
+	Err: errors.New("the answer does not fit what was asked for, nor does its repair"),
+}
 
 // answered has a request answered and the answer read, and once more when that finds a fault. The pieces of the first
 // answer go to yield, unless it is nil; when yield fails with a [faultError], the answer counts as one with that fault.
@@ -133,7 +136,7 @@ func answered[T any](
 		fault, broken := err.(*faultError) //nolint:errorlint // it comes back as it went
 		switch {
 		case broken:
-			answer, err = fault.answer, fault
+			answer = fault.answer
 		case err != nil:
 			return answer, result, err
 		default:

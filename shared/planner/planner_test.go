@@ -142,8 +142,8 @@ func said(server *plannertest.Server) (messages []string) {
 		if m.Content != nil && *m.Content != "" {
 			text += " " + *m.Content
 		}
-		for _, call := range m.ToolCalls {
-			text += " " + call.Function.Name + call.Function.Arguments
+		if len(m.ToolCalls) == 1 {
+			text += " " + m.ToolCalls[0].Function.Name + m.ToolCalls[0].Function.Arguments
 		}
 		messages = append(messages, text)
 	}

@@ -53,7 +53,9 @@ func inBubble(t *testing.T) (*plannertest.Server, *openai.Client) {
 	server := plannertest.New(plannertest.WithPace(0, 8))
 	web := &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}
 	go func() { _ = web.Serve(network) }()
-	client := openai.New(model("http://service/v1"), openai.WithTransport(&http.Transport{DialContext: network.dial}))
+	m := model("http://service/v1")
+	m.Features = nil
+	client := openai.New(m, openai.WithTransport(&http.Transport{DialContext: network.dial}))
 	t.Cleanup(func() {
 		client.Close()
 		close(network.closed)

@@ -56,7 +56,7 @@ func (c *Client) request(r planner.Request, stream bool) ([]byte, error) {
 	if c.model.Knows(config.FeatureMaxCompletionTokens) {
 		q.MaxCompletionTokens = c.model.MaxTokens
 	} else {
-		q.MaxTokens = c.model.MaxTokens //nolint:staticcheck // what other services than OpenAI's know
+		q.MaxTokens = c.model.MaxTokens //nolint:staticcheck // it is what other services know
 	}
 	if c.model.Knows(config.FeatureStore) {
 		q.Store = new(bool) // answers are not to be kept
@@ -84,7 +84,7 @@ func messages(all []planner.Message) []requestMessage {
 		case m.Call != nil:
 			function := api.FunctionCall{Name: m.Call.Name, Arguments: m.Call.Input}
 			call := api.ToolCall{ID: m.Call.ID, Type: api.ToolTypeFunction, Function: function}
-			list[i].ToolCalls = []requestCall{{call, []byte(m.Call.Extra)}}
+			list[i].ToolCalls = []requestCall{{call, jsonv1.RawMessage(m.Call.Extra)}}
 			if m.Text == "" {
 				list[i].Content = nil
 			}

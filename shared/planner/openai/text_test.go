@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,11 +21,11 @@ func TestHalvesOfAPairAreJoined(t *testing.T) {
 		"é":             {`"é"`, `null`, `5`, `{}`, ``},
 	} {
 		var j joiner
-		text := ""
+		var text strings.Builder
 		for _, piece := range pieces {
-			text += j.decode(jsontext.Value(piece))
+			text.WriteString(j.decode(jsontext.Value(piece)))
 		}
-		assert.Equal(t, want, text, "%q", pieces)
+		assert.Equal(t, want, text.String(), "%q", pieces)
 	}
 }
 
@@ -57,13 +58,13 @@ func TestWhatIsAroundAnAnswerIsPeeledOff(t *testing.T) {
 	} {
 		for _, size := range []int{1, 2, 5, 1000} {
 			p := peeler{json: c.json}
-			got := ""
+			var got strings.Builder
 			for rest := c.text; rest != ""; {
 				n := min(size, len(rest))
-				got += p.peel(rest[:n])
+				got.WriteString(p.peel(rest[:n]))
 				rest = rest[n:]
 			}
-			assert.Equal(t, c.want, got+p.rest(), "%q in pieces of %d", c.text, size)
+			assert.Equal(t, c.want, got.String()+p.rest(), "%q in pieces of %d", c.text, size)
 		}
 	}
 }

@@ -212,11 +212,11 @@ func (r *Reader) beginValue(c byte) bool {
 	case '"':
 		r.state, r.key = inString, false
 	case 't':
-		r.state, r.rest = inLiteral, "rue"
+		r.state, r.rest = inLiteral, "true"[1:]
 	case 'f':
-		r.state, r.rest = inLiteral, "alse" //nolint:misspell // what is left of false
+		r.state, r.rest = inLiteral, "false"[1:]
 	case 'n':
-		r.state, r.rest = inLiteral, "ull"
+		r.state, r.rest = inLiteral, "null"[1:]
 	case '-':
 		r.state = afterMinus
 	case '0':

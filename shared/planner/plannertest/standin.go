@@ -46,9 +46,8 @@ var (
 // usual is the reply to a request when none is scripted. A call gets the sample of its function. In a chat, words of the
 // user's message steer it, as in the recordings of v1. Anywhere: "plan" asks for the sample plan, "slow" for an answer
 // that takes 125 ms a piece; where a function is offered, "plan" calls it. As the first word: "preface" says something before
-// the call, "fail500" is answered by status 500, "hang" never, "cut" breaks off after half of the answer, "truncate" stops
-// there at the limit of tokens, "refuse" is refused,
-// "escapes" makes a text
+// the call, "fail500" is answered by status 500, "hang" never, "cut" breaks off
+// after half of the answer, "truncate" stops there at the limit of tokens, "refuse" is refused, "escapes" makes a text
 // with characters of all kinds in an answer of ASCII only.
 func (s *Server) usual(q Request) Reply {
 	if name := q.function(); name != "" {
