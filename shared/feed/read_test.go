@@ -117,7 +117,6 @@ func TestWhatChangesBetweenPages(t *testing.T) {
 	const events, inPage = 20, 8
 	setup := func(t *testing.T) (db *postgres.DB, owner uuid.UUID, ids []uuid.UUID) {
 		t.Helper()
-		t.Parallel()
 		db = pgtest.New(t)
 		owner = newUser(t, db)
 		require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
