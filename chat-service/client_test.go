@@ -29,10 +29,10 @@ func TestTheAppsClient(t *testing.T) {
 		}
 	}
 	store := purchasetest.RevenueCat("project", "key")
-	entitled := purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("pro", nil)))
+	entitled := purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("pro", nil))
 	const buyer = "buyer"
 	for _, hub := range []string{"ai-chat", "ai-chat-v2"} {
-		store.On(buyer+"-"+hub, entitled)
+		store.On(buyer+"-"+hub, purchasetest.RevenueCatCustomer(buyer+"-"+hub, entitled))
 	}
 	stores := httptest.NewServer(store)
 	t.Cleanup(stores.Close)

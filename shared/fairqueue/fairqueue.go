@@ -18,8 +18,9 @@ const part = 4
 var ErrFull = errors.New("the queue is full")
 
 // Queue has places, some of them at work and the others waiting. A client holds at most a quarter of either, but at least
-// one. Clients take turns, however many places they hold, and those who are to go first are served, and counted, apart from
-// the others of their address. When it is full, who holds most gives way to who holds less. It is safe for concurrent use.
+// one; only those whose address is not known may hold more together. Clients take turns, however many places they hold, and
+// those who are to go first are served, and counted, apart from the others of their address. When it is full, who holds most
+// gives way to who holds less. It is safe for concurrent use.
 type Queue struct {
 	slots, places int
 
@@ -34,6 +35,14 @@ type Queue struct {
 type holder struct {
 	client clientaddr.Client
 	first  bool
+}
+
+// share is how many of the places, or of those at work, the holder may have.
+func (h holder) share(of int) int {
+	if h.client == (clientaddr.Client{}) {
+		return of
+	}
+	return max(1, of/part)
 }
 
 // holding is what one holder has of the queue.
@@ -102,13 +111,20 @@ func (q *Queue) Enter(ctx context.Context, client clientaddr.Client, first bool)
 	return nil, ctx.Err()
 }
 
+// Waiting is how many wait.
+func (q *Queue) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
 // admit says whether there is a place for one more of the holder's, and makes one if another has to give way.
 func (q *Queue) admit(h holder) bool {
 	held := 0
 	if has := q.holders[h]; has != nil {
 		held = has.places
 	}
-	if held >= max(1, q.places/part) {
+	if held >= h.share(q.places) {
 		return false
 	}
 	if q.working+len(q.waiting) < q.places {
@@ -165,7 +181,7 @@ func (q *Queue) serve() {
 		var next *waiter
 		for _, w := range q.waiting {
 			switch has := q.holders[w.holder]; {
-			case has.working >= max(1, q.slots/part):
+			case has.working >= w.share(q.slots):
 			case next == nil, w.first && !next.first, w.first == next.first && has.turn < q.holders[next.holder].turn:
 				next = w
 			}

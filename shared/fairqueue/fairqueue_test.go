@@ -83,6 +83,15 @@ func TestNobodyHoldsMoreThanAQuarter(t *testing.T) {
 	})
 }
 
+func TestThoseWhoseAddressIsNotKnownAreNotOne(t *testing.T) {
+	t.Parallel()
+	q := New(8, 0)
+	for range 8 {
+		_, ok := q.TryEnter(clientaddr.Client{})
+		assert.True(t, ok)
+	}
+}
+
 func TestAFullQueueHasRoomForWhoHoldsLess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

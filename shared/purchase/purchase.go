@@ -18,7 +18,9 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/clientaddr"
 	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/fairqueue"
 	"github.com/liftlog/liftlog-api/shared/logging"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/purchase/apple"
@@ -44,7 +46,7 @@ var stores = [...]Store{Web, Google, Apple, RevenueCat}
 // Buyer is who has bought.
 type Buyer struct {
 	Store   Store
-	Subject string // what was bought, for counting: the App Store's transaction, or else the token itself; unlike any of another store
+	Subject string // what was bought, for counting: the App Store's transaction, RevenueCat's customer, or else the token itself; unlike any of another store
 }
 
 // How long verdicts hold.
@@ -59,8 +61,10 @@ const (
 const (
 	totalTime    = 5 * time.Second
 	storeTime    = 4 * time.Second // what is left is for the table
+	waitTime     = 2 * time.Second // of the store's time, for others to be verified
 	tableTime    = 2 * time.Second // enough for a first connection to the database
 	maxVerifying = 32              // of each store, at the same time
+	maxWaiting   = 32              // for each store
 	maxVerdicts  = 10_000          // that an instance keeps, of each kind
 )
 
@@ -81,7 +85,7 @@ type backend interface {
 type Verifier struct {
 	webKey   config.Secret
 	backends map[Store]backend
-	slots    map[Store]chan struct{} // one taken by each verification
+	queues   map[Store]*fairqueue.Queue
 	flights  singleflight.Group
 	valid    *cache
 	invalid  *cache
@@ -108,12 +112,12 @@ func New(c config.Purchases, db *postgres.DB, log *slog.Logger) *Verifier {
 }
 
 func newVerifier(webKey config.Secret, backends map[Store]backend, t table, log *slog.Logger) *Verifier {
-	slots := map[Store]chan struct{}{}
+	queues := map[Store]*fairqueue.Queue{}
 	for store := range backends {
-		slots[store] = make(chan struct{}, maxVerifying)
+		queues[store] = fairqueue.New(maxVerifying, maxWaiting)
 	}
 	return &Verifier{
-		webKey: webKey, backends: backends, slots: slots, table: t, log: log, now: time.Now,
+		webKey: webKey, backends: backends, queues: queues, table: t, log: log, now: time.Now,
 		valid: newCache(maxVerdicts), invalid: newCache(maxVerdicts),
 	}
 }
@@ -212,7 +216,7 @@ func (v *Verifier) verifyOnce(ctx context.Context, store Store, token string, ke
 func (v *Verifier) verify(ctx context.Context, store Store, token string, key digest) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, totalTime)
 	defer cancel()
-	subject, valid, err := v.ask(ctx, store, token)
+	subject, valid, err := v.ask(ctx, store, token, key)
 	if err != nil {
 		v.warn(ctx, "purchase not verified", store, faultOf(err))
 		return v.recall(ctx, store, key, err)
@@ -234,15 +238,16 @@ func (v *Verifier) verify(ctx context.Context, store Store, token string, key di
 }
 
 // ask gets the store's verdict. Every error is like [outbound.Unknown].
-func (v *Verifier) ask(ctx context.Context, store Store, token string) (subject string, valid bool, err error) {
-	select {
-	case v.slots[store] <- struct{}{}:
-		defer func() { <-v.slots[store] }()
-	default:
-		return "", false, outbound.Unknown(outbound.Overloaded, time.Time{})
-	}
+func (v *Verifier) ask(ctx context.Context, store Store, token string, key digest) (subject string, valid bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
+	waiting, stopWaiting := context.WithTimeout(ctx, waitTime)
+	leave, err := v.enter(waiting, store, key)
+	stopWaiting()
+	if err != nil {
+		return "", false, outbound.Unknown(outbound.Overloaded, time.Time{})
+	}
+	defer leave()
 	defer func() { // nobody else recovers in this goroutine
 		if value := recover(); value != nil {
 			v.log.LogAttrs(ctx, slog.LevelError, logging.PanicMessage(value))
@@ -250,6 +255,20 @@ func (v *Verifier) ask(ctx context.Context, store Store, token string) (subject 
 		}
 	}()
 	return v.backends[store].Verify(ctx, token)
+}
+
+// enter waits, for as long as ctx allows, until the store may be asked. Buyers whom it has confirmed before go first, and they are looked for only when
+// somebody has to wait.
+func (v *Verifier) enter(ctx context.Context, store Store, key digest) (leave func(), err error) {
+	client := clientaddr.From(ctx)
+	if leave, ok := v.queues[store].TryEnter(client); ok {
+		return leave, nil
+	}
+	_, _, confirmed, err := v.table.recall(ctx, key, time.Time{})
+	if err != nil {
+		v.warn(ctx, "purchase verdict not read", store, faultOfTable)
+	}
+	return v.queues[store].Enter(ctx, client, confirmed)
 }
 
 // recall answers in place of a store that did not, for the reason given.

@@ -2,8 +2,10 @@ package purchase
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/clientaddr"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
@@ -388,6 +391,77 @@ func TestVerificationsAreBounded(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// from is a context of the client at the address.
+func from(t *testing.T, address string) context.Context {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+	r.RemoteAddr = address + ":1234"
+	return clientaddr.With(t.Context(), r)
+}
+
+func TestStrangersLeaveRoomForBuyers(t *testing.T) {
+	t.Parallel()
+	begun, end := make(chan string, 100), make(chan struct{})
+	i := start(pgtest.New(t), &fake{verify: func(_ context.Context, token string) (string, bool, error) {
+		begun <- token
+		<-end
+		return "", !strings.HasPrefix(token, "made-up"), nil
+	}})
+	var strangers, buyers sync.WaitGroup
+	for n := range 50 {
+		strangers.Go(func() {
+			_, err := i.Authorize(from(t, "192.0.2.6"), fmt.Sprint("Apple made-up", n)) //nolint:perfsprint // a test
+			assert.Error(t, err)
+		})
+	}
+	for range maxVerifying / 4 {
+		<-begun
+	}
+	for n := range 9 {
+		buyers.Go(func() {
+			_, err := i.Authorize(from(t, fmt.Sprint("198.51.100.", n)), fmt.Sprint("Apple genuine", n)) //nolint:perfsprint // a test
+			assert.NoError(t, err)
+		})
+	}
+	for range 9 {
+		assert.Contains(t, <-begun, "genuine", "there is room at once")
+	}
+	close(end)
+	buyers.Wait()
+	strangers.Wait()
+}
+
+func TestBuyersWhomAStoreHasConfirmedGoFirst(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	_, err := start(db, answers("apple 1", true, nil)).Authorize(t.Context(), "Apple known")
+	require.NoError(t, err)
+	i := start(db, answers("", false, nil))
+	i.at = i.at.Add(5 * rememberedFor) // longer ago than it would count in place of the store
+	var last func()
+	for range maxVerifying {
+		leave, err := i.enter(t.Context(), Apple, digest{})
+		require.NoError(t, err)
+		last = leave
+	}
+	order := make(chan string, 2)
+	var group sync.WaitGroup
+	wait := func(name string, key digest, places int) {
+		group.Go(func() {
+			leave, err := i.enter(from(t, "192.0.2.6"), Apple, key)
+			assert.NoError(t, err)
+			order <- name
+			leave()
+		})
+		require.Eventually(t, func() bool { return i.queues[Apple].Waiting() == places }, time.Minute, time.Millisecond)
+	}
+	wait("a stranger", sha256.Sum256([]byte("Apple\x00unknown")), 1)
+	wait("a buyer", sha256.Sum256([]byte("Apple\x00known")), 2)
+	last()
+	group.Wait()
+	assert.Equal(t, "a buyer", <-order)
+}
+
 func TestASlowStoreIsNotWaitedForLong(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -461,7 +535,10 @@ func TestAllStores(t *testing.T) {
 	production.On("tester", purchasetest.AppleStatus(21007))
 	sandbox.On("tester", receipt)
 	production.On("away", purchasetest.Answer{Cut: true})
-	revenueCat.On("$good:1", purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", nil))))
+	customer := purchasetest.RevenueCatCustomer("$good:1", purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", nil)))
+	for _, alias := range []string{"$good:1", "alias", "$RCAnonymousID:0a"} {
+		revenueCat.On(alias, customer)
+	}
 	revenueCat.On("away", purchasetest.RevenueCatError(http.StatusUnauthorized, "authentication_error"))
 
 	log := &lines{}
@@ -470,12 +547,13 @@ func TestAllStores(t *testing.T) {
 	for header, want := range map[string]Buyer{
 		"Web web-key": {Web, "web-key"}, "Google good": {Google, "good"}, "Apple good": {Apple, "apple 1000"}, "Apple good=": {Apple, "apple 1000"},
 		"Apple tester": {Apple, "apple 1000"}, "Bearer RevenueCat $good:1": {RevenueCat, "$good:1"},
+		"RevenueCat alias": {RevenueCat, "$good:1"}, "RevenueCat $RCAnonymousID:0a": {RevenueCat, "$good:1"},
 	} {
 		got, err := v.Authorize(t.Context(), header)
 		require.NoError(t, err, header)
 		assert.Equal(t, want, got)
 	}
-	assert.Equal(t, 5, stored(t, db), "all but the web's")
+	assert.Equal(t, 7, stored(t, db), "all but the web's")
 	for _, header := range []string{"Google bad", "Google a/b", "Apple bad", "Apple $", "RevenueCat bad"} {
 		_, err := v.Authorize(t.Context(), header)
 		assert.Equal(t, apierr.Unauthenticated, apierr.KindOf(err), header)
@@ -490,7 +568,17 @@ func TestAllStores(t *testing.T) {
 		{"level": "ERROR", "msg": "purchase not verified", "store": "RevenueCat", "fault": "refused"},
 	}, log.take(t))
 
+	program.Purchases.GooglePackage = "com.example.mistaken"
+	mistaken := New(program.Purchases, db, slog.New(slog.NewJSONHandler(log, nil)))
+	_, err := mistaken.Authorize(t.Context(), "Google good")
+	require.NoError(t, err, "Google does not know the application, which says nothing of what it confirmed before")
+	_, err = mistaken.Authorize(t.Context(), "Google another")
+	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
+	assert.Equal(t, 7, stored(t, db))
+	refused := map[string]any{"level": "ERROR", "msg": "purchase not verified", "store": "Google", "fault": "refused"}
+	assert.Equal(t, []map[string]any{refused, refused}, log.take(t))
+
 	program.Purchases.RevenueCatKey = config.Secret{}
-	_, err := New(program.Purchases, db, slog.New(slog.DiscardHandler)).Authorize(t.Context(), "RevenueCat $good:1")
+	_, err = New(program.Purchases, db, slog.New(slog.DiscardHandler)).Authorize(t.Context(), "RevenueCat $good:1")
 	assert.Equal(t, apierr.Unauthenticated, apierr.KindOf(err), "without a key nothing was sold there")
 }

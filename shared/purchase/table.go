@@ -18,7 +18,8 @@ const forget = `DELETE FROM v2_purchase_verdicts WHERE digest = $1`
 
 const recall = `SELECT subject, verified_at FROM v2_purchase_verdicts WHERE digest = $1 AND verified_at > $2`
 
-// table is what all instances remember of tokens that a store has confirmed. It holds no token.
+// table is what all instances remember of tokens that a store has confirmed. It holds no token, but what the store named
+// when asked about one: an alias of RevenueCat's leads to the customer's own id.
 type table struct{ db *postgres.DB }
 
 func (t table) remember(ctx context.Context, key digest, subject string, now time.Time) error {

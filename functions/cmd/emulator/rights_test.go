@@ -237,7 +237,9 @@ func (r restricted) playRenewal(tb testing.TB, server *httptest.Server) {
 // playPurchases has instances verify a purchase that another one has remembered, or that turns out to be refunded.
 func (r restricted) playPurchases(tb testing.TB, s stores, server *httptest.Server) {
 	tb.Helper()
-	bought := purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement(entitlement, nil)))
+	bought := func(customer string) purchasetest.Answer {
+		return purchasetest.RevenueCatCustomer(customer, purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement(entitlement, nil)))
+	}
 	ask := func(path, token string) int {
 		request, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, server.URL+path, strings.NewReader("{}"))
 		require.NoError(tb, err)
@@ -252,7 +254,7 @@ func (r restricted) playPurchases(tb testing.TB, s stores, server *httptest.Serv
 		require.NoError(tb, r.admin.QueryRow(tb.Context(), `SELECT count(*), coalesce(max(verified_at), 'epoch') FROM v2_purchase_verdicts`).Scan(&n, &newest))
 		return n, newest
 	}
-	s.revenueCat.On("kept", bought)
+	s.revenueCat.On("kept", bought("kept"))
 	require.Equal(tb, http.StatusBadRequest, ask("/v2/ai/workout", "kept"), "a buyer's empty request")
 	n, first := remembered()
 	require.Equal(tb, 1, n)
@@ -263,7 +265,7 @@ func (r restricted) playPurchases(tb testing.TB, s stores, server *httptest.Serv
 	s.revenueCat.On("kept", purchasetest.RevenueCatError(http.StatusServiceUnavailable, "server_error"))
 	require.Equal(tb, http.StatusBadRequest, ask("/v2/ai/session", "kept"), "the store is away, and the table remembers")
 
-	s.revenueCat.On("refunded", bought, purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil)))
+	s.revenueCat.On("refunded", bought("refunded"), purchasetest.RevenueCatCustomer("refunded", purchasetest.RevenueCatPage(nil)))
 	require.Equal(tb, http.StatusBadRequest, ask("/v2/ai/workout", "refunded"))
 	n, _ = remembered()
 	require.Equal(tb, 2, n)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -80,11 +81,15 @@ func (v *Verifier) Verify(ctx context.Context, token string) (subject string, va
 	}
 	purchase, err := call.Do()
 	if answer, ok := errors.AsType[*googleapi.Error](err); ok {
+		fault := outbound.FaultOfStatus(answer.Code)
 		switch answer.Code {
 		case http.StatusBadRequest, http.StatusNotFound, http.StatusGone:
-			return "", false, nil
+			if !slices.ContainsFunc(answer.Errors, isOurs) {
+				return "", false, nil
+			}
+			fault = outbound.Refused
 		}
-		return "", false, outbound.Unknown(outbound.FaultOfStatus(answer.Code), outbound.RetryAt(answer.Header, time.Now()))
+		return "", false, outbound.Unknown(fault, outbound.RetryAt(answer.Header, time.Now()))
 	}
 	if err != nil {
 		return "", false, outbound.Unknown(outbound.FaultOf(err), time.Time{})
@@ -97,6 +102,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (subject string, va
 	ours := purchase.ProductId == "" || purchase.ProductId == product
 	return "", purchase.PurchaseState == purchased && ours, nil
 }
+
+// isOurs reports whether Google does not know the application, or does not show it to us, of which the token says nothing.
+func isOurs(item googleapi.ErrorItem) bool { return item.Reason == "applicationNotFound" }
 
 // build makes the client, once. Looking for credentials takes no context, so that a caller may have to leave earlier.
 func (v *Verifier) build(ctx context.Context) (*built, error) {

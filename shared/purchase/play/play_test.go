@@ -54,6 +54,7 @@ func TestVerdicts(t *testing.T) {
 		"400":             {purchasetest.PlayError(http.StatusBadRequest), false},
 		"404":             {purchasetest.PlayError(http.StatusNotFound), false},
 		"410":             {purchasetest.PlayError(http.StatusGone), false},
+		"no such token":   {purchasetest.PlayReason(http.StatusNotFound, "purchaseTokenNotFound"), false},
 	}
 	store := purchasetest.Play(application, "pro", "")
 	v := start(t, store)
@@ -73,8 +74,9 @@ func TestUnknown(t *testing.T) {
 	answers := purchasetest.Broken(2 << 20)
 	faults := map[string]outbound.Fault{
 		"slow": outbound.Timeout, "cut": outbound.Connection, "500": outbound.Failed, "503": outbound.Failed,
-		"401": outbound.Refused, "403": outbound.Refused, "429": outbound.Limited,
+		"401": outbound.Refused, "403": outbound.Refused, "429": outbound.Limited, "an unknown application": outbound.Refused,
 	}
+	answers["an unknown application"] = purchasetest.PlayReason(http.StatusNotFound, "applicationNotFound")
 	answers["401"] = purchasetest.PlayError(http.StatusUnauthorized)
 	answers["403"] = purchasetest.PlayError(http.StatusForbidden)
 	answers["429"] = purchasetest.PlayError(http.StatusTooManyRequests)

@@ -121,14 +121,16 @@ type Object = map[string]any
 // Play stands in for the Play Developer API with one product of one application. Tokens it was not told of do not exist.
 // If key is not empty, callers have to show it as their access token.
 func Play(application, product, key string) *Store {
-	s := newStore(PlayError(http.StatusNotFound))
+	s := newStore(PlayReason(http.StatusNotFound, "purchaseTokenNotFound"))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /androidpublisher/v3/applications/{application}/purchases/products/{product}/tokens/{token}",
 		func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case key != "" && r.Header.Get("Authorization") != "Bearer "+key:
 				PlayError(http.StatusUnauthorized).ServeHTTP(w, r)
-			case r.PathValue("application") != application || r.PathValue("product") != product:
+			case r.PathValue("application") != application:
+				PlayReason(http.StatusNotFound, "applicationNotFound").ServeHTTP(w, r)
+			case r.PathValue("product") != product:
 				PlayError(http.StatusNotFound).ServeHTTP(w, r)
 			default:
 				s.answer(w, r, r.PathValue("token"))
@@ -147,9 +149,12 @@ func PlayPurchase(state int) Answer {
 }
 
 // PlayError is an error as Google writes it.
-func PlayError(status int) Answer {
+func PlayError(status int) Answer { return PlayReason(status, "some") }
+
+// PlayReason is an error with that reason.
+func PlayReason(status int, reason string) Answer {
 	return JSON(status, Object{"error": Object{
-		"code": status, "message": http.StatusText(status), "errors": []Object{{"domain": "global", "reason": "some", "message": "some"}},
+		"code": status, "message": http.StatusText(status), "errors": []Object{{"domain": "global", "reason": reason, "message": "some"}},
 	}})
 }
 
@@ -233,10 +238,10 @@ func RevenueCatPage(next any, entitlements ...Object) Object {
 	return Object{"object": "list", "items": entitlements, "next_page": next, "url": "/v2/here"}
 }
 
-// RevenueCatCustomer is a customer with these entitlements, a page of them or nil.
-func RevenueCatCustomer(entitlements any) Answer {
+// RevenueCatCustomer is the customer of that id with these entitlements, a page of them or nil.
+func RevenueCatCustomer(id string, entitlements any) Answer {
 	return JSON(http.StatusOK, Object{
-		"object": "customer", "id": "customer", "project_id": "project", "first_seen_at": 1700000000000, "active_entitlements": entitlements,
+		"object": "customer", "id": id, "project_id": "project", "first_seen_at": 1700000000000, "active_entitlements": entitlements,
 	})
 }
 

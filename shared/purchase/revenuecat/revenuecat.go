@@ -65,11 +65,12 @@ type list struct {
 
 type customer struct {
 	Object             string `json:"object"`
+	ID                 string `json:"id"`                  // its own, where it was asked for by an alias
 	ActiveEntitlements *list  `json:"active_entitlements"` // null when there are none
 }
 
-// Verify reports whether the customer has the entitlement now. The subject is empty, since the token is the
-// customer's own name. An error means that there is no verdict. When RevenueCat asks to come back later it does so, if
+// Verify reports whether the customer has the entitlement now. A customer may have many names, its aliases: the subject is
+// the one that RevenueCat answers with, and empty when that is the token. An error means that there is no verdict. When RevenueCat asks to come back later it does so, if
 // ctx allows, and else says in its error when.
 func (v *Verifier) Verify(ctx context.Context, token string) (subject string, valid bool, err error) {
 	// QueryEscape leaves nothing that means something in a path; but its blank is a plus.
@@ -83,13 +84,16 @@ func (v *Verifier) Verify(ctx context.Context, token string) (subject string, va
 	if err != nil || !found {
 		return "", false, err
 	}
-	if c.Object != "customer" {
+	if c.Object != "customer" || c.ID == "" {
 		return "", false, outbound.Unknown(outbound.Unreadable, time.Time{})
+	}
+	if c.ID != token {
+		subject = c.ID
 	}
 	page := c.ActiveEntitlements
 	for range maxPages {
 		if page == nil || page.holds(v.options.Entitlement, time.Now()) {
-			return "", page != nil, nil
+			return subject, page != nil, nil
 		}
 		if page.NextPage == "" {
 			return "", false, nil

@@ -38,7 +38,10 @@ func within(t *testing.T, limit time.Duration) context.Context {
 
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
-	customer, page, entitled := purchasetest.RevenueCatCustomer, purchasetest.RevenueCatPage, purchasetest.RevenueCatEntitlement
+	page, entitled := purchasetest.RevenueCatPage, purchasetest.RevenueCatEntitlement
+	customer := func(entitlements any) purchasetest.Answer {
+		return purchasetest.RevenueCatCustomer("customer", entitlements)
+	}
 	future, past := time.Now().Add(time.Minute).UnixMilli(), time.Now().Add(-time.Minute).UnixMilli()
 	cases := map[string]struct {
 		answer purchasetest.Answer
@@ -62,9 +65,16 @@ func TestVerdicts(t *testing.T) {
 		subject, valid, err := v.Verify(t.Context(), name)
 		require.NoError(t, err, name)
 		assert.Equal(t, c.valid, valid, name)
-		assert.Empty(t, subject, "the token is its own subject")
+		if c.valid {
+			assert.Equal(t, "customer", subject, "whatever it was asked for by")
+		}
 		assert.Equal(t, 1, store.Calls(name), name)
 	}
+	store.On("customer", customer(page(nil, entitled("entl1", nil))))
+	subject, valid, err := v.Verify(t.Context(), "customer")
+	require.NoError(t, err)
+	assert.True(t, valid)
+	assert.Empty(t, subject, "the token is its own subject")
 }
 
 func TestIDsArePercentEncoded(t *testing.T) {
@@ -72,7 +82,7 @@ func TestIDsArePercentEncoded(t *testing.T) {
 	seen := make(chan string, 1)
 	v, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.RequestURI
-		purchasetest.RevenueCatCustomer(nil).ServeHTTP(w, r)
+		purchasetest.RevenueCatCustomer("customer", nil).ServeHTTP(w, r)
 	}))
 	for id, want := range map[string]string{
 		"$RCAnonymousID:0a+b": "%24RCAnonymousID%3A0a%2Bb", "a b/../c?d#e%2f": "a%20b%2F..%2Fc%3Fd%23e%252f", "ä&=": "%C3%A4%26%3D", "plain-1_2.3~": "plain-1_2.3~",
@@ -93,27 +103,27 @@ func TestPagesAreFollowed(t *testing.T) {
 		return purchasetest.JSON(http.StatusOK, purchasetest.RevenueCatPage(next, entitlements...))
 	}
 
-	store.On("third", purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(fmt.Sprintf(path, "third", 1), other)))
+	store.On("third", purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(fmt.Sprintf(path, "third", 1), other)))
 	store.On(fmt.Sprintf(path, "third", 1), page(base+fmt.Sprintf(path, "third", 2), other))
 	store.On(fmt.Sprintf(path, "third", 2), page(nil, entitled))
 	_, valid, err := v.Verify(t.Context(), "third")
 	require.NoError(t, err)
 	assert.True(t, valid)
 
-	store.On("nowhere", purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(fmt.Sprintf(path, "nowhere", 1), other)))
+	store.On("nowhere", purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(fmt.Sprintf(path, "nowhere", 1), other)))
 	store.On(fmt.Sprintf(path, "nowhere", 1), page(nil))
 	_, valid, err = v.Verify(t.Context(), "nowhere")
 	require.NoError(t, err)
 	assert.False(t, valid)
 
 	again := fmt.Sprintf(path, "endless", 1)
-	store.On("endless", purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(again, other)))
+	store.On("endless", purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(again, other)))
 	store.On(again, page(again, other))
 	_, _, err = v.Verify(t.Context(), "endless")
 	require.ErrorIs(t, err, outbound.Unreadable)
 	assert.Equal(t, 10, store.Calls(again))
 
-	store.On("broken", purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(fmt.Sprintf(path, "broken", 1), other)))
+	store.On("broken", purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(fmt.Sprintf(path, "broken", 1), other)))
 	_, _, err = v.Verify(t.Context(), "broken")
 	assert.ErrorIs(t, err, outbound.Unreadable, "a page that is missing is no verdict")
 }
@@ -129,7 +139,7 @@ func TestTheKeyStaysOnItsServer(t *testing.T) {
 		elsewhere.URL + "/v2/x", "//" + strings.TrimPrefix(elsewhere.URL, "http://") + "/v2/x", "https://" + at + "/v2/x", "http://u:p@" + at + "/v2/x", "::", "ftp://" + at,
 	} {
 		token := strconv.Itoa(i)
-		store.On(token, purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(next)))
+		store.On(token, purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(next)))
 		_, _, err := v.Verify(t.Context(), token)
 		assert.ErrorIs(t, err, outbound.Unreadable, next)
 	}
@@ -142,7 +152,8 @@ func TestUnknown(t *testing.T) {
 	t.Parallel()
 	answers := purchasetest.Broken(2 << 20)
 	answers["another object"] = purchasetest.Answer{Body: `{"object":"list","items":[]}`}
-	answers["a late expiry of words"] = purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", "never")))
+	answers["nobody"] = purchasetest.RevenueCatCustomer("", purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", nil)))
+	answers["a late expiry of words"] = purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", "never")))
 	answers["400"] = purchasetest.RevenueCatError(http.StatusBadRequest, "parameter_error")
 	answers["401"] = purchasetest.RevenueCatError(http.StatusUnauthorized, "authentication_error")
 	answers["403"] = purchasetest.RevenueCatError(http.StatusForbidden, "authorization_error")
@@ -181,7 +192,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		a.Header = map[string]string{"Retry-After": seconds}
 		return a
 	}
-	good := purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", nil)))
+	good := purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", nil)))
 	backoff := purchasetest.JSON(http.StatusLocked, purchasetest.Object{"object": "error", "backoff_ms": 200})
 	cases := map[string]struct {
 		answers []purchasetest.Answer
@@ -236,8 +247,8 @@ func TestPlausible(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	f.Add(purchasetest.RevenueCatCustomer(purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", 1))).Body, "id")
-	f.Add(purchasetest.RevenueCatCustomer(nil).Body, "$a:b")
+	f.Add(purchasetest.RevenueCatCustomer("customer", purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", 1))).Body, "id")
+	f.Add(purchasetest.RevenueCatCustomer("customer", nil).Body, "$a:b")
 	f.Add(`{"object":"customer","active_entitlements":{"next_page":"/%zz"}}`, "a b")
 	f.Fuzz(func(t *testing.T, body, token string) {
 		seen := ""
