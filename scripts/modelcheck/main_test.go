@@ -29,7 +29,7 @@ func TestWhatIsSaidOfServices(t *testing.T) {
 		"another path":              {script: []plannertest.Reply{{Status: 404}}, want: []string{"OPENAI_MODEL or OPENAI_BASE_URL: the service does not know the model"}},
 		"too few tokens":            {script: []plannertest.Reply{{Text: `{`, Finish: "length"}}, want: []string{"limit of tokens", "MODEL_MAX_TOKENS: more than 16000 are needed"}},
 		"words in place of a plan":  {script: []plannertest.Reply{{Text: message}, {Text: "First, tell me more."}}, want: []string{"the model answered in words", "add strict"}},
-		"what does not fit at all":  {script: []plannertest.Reply{{Text: good}, {Text: good}}, want: []string{"did not come up with a plan that works", "add strict"}},
+		"what does not fit at all":  {script: []plannertest.Reply{{Text: good}, {Text: good}}, want: []string{"does not fit what was asked for", "add strict"}},
 		"a service that is no good": {script: []plannertest.Reply{{Status: 500}, {Status: 500}, {Status: 500}}, want: []string{"status 500", "The service itself fails."}},
 	} {
 		t.Run(name, func(t *testing.T) {
