@@ -24,7 +24,7 @@ func TestADeadNetworkIsNoticed(t *testing.T) {
 	for option, want := range map[int]int{unix.TCP_USER_TIMEOUT: 5000, unix.TCP_KEEPIDLE: 5, unix.TCP_KEEPINTVL: 1, unix.TCP_KEEPCNT: 3} {
 		var got int
 		var optionErr error
-		require.NoError(t, raw.Control(func(fd uintptr) { got, optionErr = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) })) //nolint:gosec // a descriptor is small
+		require.NoError(t, raw.Control(func(fd uintptr) { got, optionErr = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) }))
 		require.NoError(t, optionErr)
 		assert.Equal(t, want, got)
 	}

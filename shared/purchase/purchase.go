@@ -45,8 +45,10 @@ var stores = [...]Store{Web, Google, Apple, RevenueCat}
 
 // Buyer is who has bought.
 type Buyer struct {
-	Store   Store
-	Subject string // what was bought, for counting: the App Store's transaction, RevenueCat's customer, or else the token itself; unlike any of another store
+	Store Store
+	// Subject is what was bought, for counting: the App Store's transaction, RevenueCat's customer, or else the token itself. It is
+	// unlike any of another store.
+	Subject string
 }
 
 // How long verdicts hold.
@@ -257,8 +259,8 @@ func (v *Verifier) ask(ctx context.Context, store Store, token string, key diges
 	return v.backends[store].Verify(ctx, token)
 }
 
-// enter waits, for as long as ctx allows, until the store may be asked. Buyers whom it has confirmed before go first, and they are looked for only when
-// somebody has to wait.
+// enter waits, for as long as ctx allows, until the store may be asked. Buyers whom it has confirmed before go first, and they
+// are looked for only when somebody has to wait.
 func (v *Verifier) enter(ctx context.Context, store Store, key digest) (leave func(), err error) {
 	client := clientaddr.From(ctx)
 	if leave, ok := v.queues[store].TryEnter(client); ok {

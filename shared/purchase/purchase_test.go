@@ -394,7 +394,7 @@ func TestVerificationsAreBounded(t *testing.T) {
 // from is a context of the client at the address.
 func from(t *testing.T, address string) context.Context {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
 	r.RemoteAddr = address + ":1234"
 	return clientaddr.With(t.Context(), r)
 }
@@ -410,7 +410,7 @@ func TestStrangersLeaveRoomForBuyers(t *testing.T) {
 	var strangers, buyers sync.WaitGroup
 	for n := range 50 {
 		strangers.Go(func() {
-			_, err := i.Authorize(from(t, "192.0.2.6"), fmt.Sprint("Apple made-up", n)) //nolint:perfsprint // a test
+			_, err := i.Authorize(from(t, "192.0.2.6"), fmt.Sprint("Apple made-up", n))
 			assert.Error(t, err)
 		})
 	}
@@ -419,7 +419,7 @@ func TestStrangersLeaveRoomForBuyers(t *testing.T) {
 	}
 	for n := range 9 {
 		buyers.Go(func() {
-			_, err := i.Authorize(from(t, fmt.Sprint("198.51.100.", n)), fmt.Sprint("Apple genuine", n)) //nolint:perfsprint // a test
+			_, err := i.Authorize(from(t, fmt.Sprint("198.51.100.", n)), fmt.Sprint("Apple genuine", n))
 			assert.NoError(t, err)
 		})
 	}

@@ -70,8 +70,8 @@ type customer struct {
 }
 
 // Verify reports whether the customer has the entitlement now. A customer may have many names, its aliases: the subject is
-// the one that RevenueCat answers with, and empty when that is the token. An error means that there is no verdict. When RevenueCat asks to come back later it does so, if
-// ctx allows, and else says in its error when.
+// the one that RevenueCat answers with, and empty when that is the token. An error means that there is no verdict. When
+// RevenueCat asks to come back later it does so, if ctx allows, and else says in its error when.
 func (v *Verifier) Verify(ctx context.Context, token string) (subject string, valid bool, err error) {
 	// QueryEscape leaves nothing that means something in a path; but its blank is a plus.
 	id := strings.ReplaceAll(url.QueryEscape(token), "+", "%20")
