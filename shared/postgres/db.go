@@ -165,14 +165,20 @@ func (db *DB) again(ctx context.Context, attempt string, work func() error) erro
 	}
 }
 
-// with lends fn a connection that lives.
+// with lends fn a connection that lives. fn may be run again on it.
 func (db *DB) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 	conn, err := db.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer release(conn)
-	err = fn(conn)
+	// Each connection has statements of its own that are stale when a table has changed, and prepares one anew after it has
+	// failed: another connection would have to learn it, too.
+	for range attempts {
+		if err = fn(conn); !stale(err) {
+			break
+		}
+	}
 	if _, answered := errors.AsType[*pgconn.PgError](err); err != nil && !answered && conn.Conn().IsClosed() && ctx.Err() == nil {
 		return apierr.Busy("The database cannot be reached.", err)
 	}

@@ -107,6 +107,20 @@ func TestAStatementOfATableThatChangedIsPreparedAgain(t *testing.T) {
 	rows, err = read()
 	require.NoError(t, err)
 	assert.Equal(t, []string{"[1 2]"}, rows)
+
+	transaction := func() error {
+		return postgres.InTx(t.Context(), db, "read", func(tx pgx.Tx) error {
+			for n := range 4 {
+				if _, err := tx.Exec(t.Context(), fmt.Sprintf(`SELECT *, %d AS n FROM numbers WHERE more > $1`, n), 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, transaction())
+	exec(t, db, `ALTER TABLE numbers ADD third int`)
+	require.NoError(t, transaction(), "one statement after another turns out to be stale")
 }
 
 func TestASessionThatBecameReadOnlyIsReplaced(t *testing.T) {
@@ -144,6 +158,11 @@ func TestALockThatIsHeldIsGivenUp(t *testing.T) {
 	require.NoError(t, err)
 	_, err = postgres.Exec(t.Context(), db.Patient(50*time.Millisecond), "write", `INSERT INTO numbers VALUES (1)`)
 	assert.Equal(t, apierr.Unavailable, apierr.KindOf(err), "%v", err)
+	require.Eventually(t, func() bool {
+		var waiting bool
+		require.NoError(t, holder.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'numbers'::regclass)`).Scan(&waiting))
+		return !waiting
+	}, 10*time.Second, time.Millisecond, "the server is told to give it up as well")
 	require.NoError(t, holder.Rollback(t.Context()))
 	_, err = postgres.Exec(t.Context(), db, "write", `INSERT INTO numbers VALUES (1)`)
 	require.NoError(t, err)

@@ -45,14 +45,16 @@ func keepSession(_ *pgconn.PgConn, err *pgconn.PgError) bool {
 // repeatable reports whether err says that work has had no effect and may be done again at once.
 func repeatable(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	switch {
-	case !ok:
+	if !ok {
 		return pgconn.SafeToRetry(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
-	case pgErr.Code == featureNotSupported:
-		return pgErr.Routine == "RevalidateCachedQuery"
-	default:
-		return pgErr.Code == deadlock || pgErr.Code == serializationFailure || slices.Contains(faulty, pgErr.Code)
 	}
+	return stale(err) || pgErr.Code == deadlock || pgErr.Code == serializationFailure || slices.Contains(faulty, pgErr.Code)
+}
+
+// stale reports whether a statement was prepared for tables that have changed since.
+func stale(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == featureNotSupported && pgErr.Routine == "RevalidateCachedQuery"
 }
 
 // refused reports whether the server knows a statement's table or its role's rights on it no more, which takes an operator.
