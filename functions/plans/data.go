@@ -13,8 +13,8 @@ import (
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
-// Size says how much data there is. It is spread unevenly: a few users have as many events as one may have, and with them most
-// of all.
+// Size says how much data there is. It is spread unevenly: a few users have as many events as one may have, and with them nearly
+// all, so that the planner takes everybody for one of them.
 type Size struct {
 	Users, Events, Secrets, Messages, Items int
 	Limits                                  int // keys of rate limits, and purchases
@@ -37,7 +37,7 @@ const (
 )
 
 // heavyUsers is how many users have most of the events.
-func (s Size) heavyUsers() int { return (s.Events*9/10 + heavyEvents - 1) / heavyEvents }
+func (s Size) heavyUsers() int { return (s.Events*999/1000 + heavyEvents - 1) / heavyEvents }
 
 // idOf is the id of the user with the number, from 1 on; the first are the heavy ones.
 func idOf(n int) uuid.UUID {
@@ -64,7 +64,7 @@ func (s Size) fill(ctx context.Context, conn *pgx.Conn, url string) (password st
 			SELECT md5('user ' || n)::uuid, 'user' || n, hashed_password, salt, repeat('p', 2000)::bytea, 'name', repeat('k', 300)::bytea, now()
 			FROM users, generate_series(1, $1::int) n WHERE id = $2`, []any{s.Users, one}},
 		{`INSERT INTO user_events (user_id, id, "timestamp", last_accessed, expiry, encrypted_event, encryption_iv)
-			SELECT md5('user ' || CASE WHEN n % 10 < 9 THEN 1 + n % $3::int ELSE 1 + n / 10 % $2::int END)::uuid, gen_random_uuid(), at, at,
+			SELECT md5('user ' || CASE WHEN n % 1000 < 999 THEN 1 + n % $3::int ELSE 1 + n / 1000 % $2::int END)::uuid, gen_random_uuid(), at, at,
 				at + interval '90 days', sha512(n::text::bytea) || sha512(n::text::bytea), '0123456789abcdef'
 			FROM (SELECT n, now() - (1 - n::float8 / $1) * interval '91 days' AS at FROM generate_series(1, $1::int) n) times`,
 			[]any{s.Events, s.Users, heavy}},
