@@ -47,13 +47,13 @@ func requests(service, fine, failed string) []series {
 	return []series{{fmt.Sprintf(metric, service, "2xx"), fine}, {fmt.Sprintf(metric, service, "5xx"), failed}}
 }
 
-// latencies are a service's requests with the share of slow ones, all in buckets.
-func latencies(service string, fine, slow int, minutes string) []series {
+// latencies are a service's requests, in buckets: the fine ones take half of the limit at most, and the slow ones up to four times as long as it.
+func latencies(service string, limitMS, fine, slow int, minutes string) []series {
 	const metric = `run_googleapis_com:request_latencies_bucket{monitored_resource="cloud_run_revision",service_name=%q,le=%q}`
 	counting := func(n int) string { return fmt.Sprintf("0+%d%s", n, minutes) }
+	bucket := func(ms, n int) series { return series{fmt.Sprintf(metric, service, strconv.Itoa(ms)), counting(n)} }
 	return append(requests(service, counting(fine+slow), "0+0"+minutes),
-		series{fmt.Sprintf(metric, service, "250"), counting(fine)}, series{fmt.Sprintf(metric, service, "500"), counting(fine)},
-		series{fmt.Sprintf(metric, service, "2000"), counting(fine + slow)}, series{fmt.Sprintf(metric, service, "+Inf"), counting(fine + slow)})
+		bucket(limitMS/2, fine), bucket(limitMS, fine), bucket(4*limitMS, fine+slow), series{fmt.Sprintf(metric, service, "+Inf"), counting(fine + slow)})
 }
 
 // checks are those of the uptime check from six places, of which some fail in some minutes.
@@ -91,12 +91,13 @@ func alertCases(checkID string) []alertCase {
 		{"errors-plans", "10 % for long", requests("plan-workout", "0+90x40", "0+10x40"), []string{"30m"}, map[string]string{"service_name": "plan-workout"}},
 		{"errors-plans", "the model fails now and then", requests("plan-workout", "0+97x40", "0+3x40"), []string{"30m"}, nil},
 		{"errors-chat", "10 % for long", requests("chat-service", "0+90x40", "0+10x40"), []string{"30m"}, map[string]string{"service_name": "chat-service"}},
-		{"latency-functions", "a tenth takes 2 s for 20 minutes", latencies("put-event", 90, 10, every), []string{"20m"}, map[string]string{"service_name": "put-event"}},
-		{"latency-functions", "one of twenty-five takes 2 s", latencies("put-event", 96, 4, every), []string{"20m", "40m"}, nil},
-		{"latency-functions", "a tenth takes 2 s, and nine minutes have gone by", latencies("put-event", 90, 10, every), []string{"5m", "9m"}, nil},
-		{"latency-functions", "one cold start at night", latencies("put-event", 1, 1, "x1"), []string{"5m", "11m", "12m"}, nil},
-		{"latency-functions", "the chat's requests last as long as its connections", latencies("chat-service", 0, 100, every), []string{"30m"}, nil},
-		{"latency-plans", "the model takes its seconds", latencies("plan-workout", 50, 50, every), []string{"30m"}, nil},
+		{"latency-functions", "a tenth takes 2 s for 20 minutes", latencies("put-event", 500, 90, 10, every), []string{"20m"}, map[string]string{"service_name": "put-event"}},
+		{"latency-functions", "one of twenty-five takes 2 s", latencies("put-event", 500, 96, 4, every), []string{"20m", "40m"}, nil},
+		{"latency-functions", "a tenth takes 2 s, and nine minutes have gone by", latencies("put-event", 500, 90, 10, every), []string{"5m", "9m"}, nil},
+		{"latency-functions", "one cold start at night", latencies("put-event", 500, 1, 1, "x1"), []string{"5m", "11m", "12m"}, nil},
+		{"latency-functions", "the chat's requests last as long as its connections", latencies("chat-service", 500, 0, 100, every), []string{"30m"}, nil},
+		{"latency-plans", "the model takes its seconds", latencies("plan-workout", 500, 50, 50, every), []string{"30m"}, nil},
+		{"latency-plans", "a tenth takes minutes", latencies("plan-workout", 90000, 90, 10, every), []string{"30m"}, map[string]string{"service_name": "plan-workout"}},
 		{"health", "two places fail three times", checks(checkID, "1+0x9 0+0x4 1+0x20", 2), []string{"13m"}, map[string]string{}},
 		{"health", "two places fail twice", checks(checkID, "1+0x9 0+0x1 1+0x20", 2), []string{"11m", "12m", "13m", "15m"}, nil},
 		{"health", "one place fails for long", checks(checkID, "0+0x40", 1), []string{"20m", "40m"}, nil},
@@ -176,7 +177,7 @@ func checkAlerts(ctx context.Context, w workspace, promtool string) error {
 		tests = append(tests, one)
 	}
 	for name, fired := range tested {
-		if !fired && name != "latency-plans" { // as latency-functions, with other numbers
+		if !fired {
 			return fmt.Errorf("no case makes %s fire", name)
 		}
 	}
