@@ -60,11 +60,20 @@ func stale(err error) bool {
 // refused reports whether the server knows a statement's table or its role's rights on it no more, which takes an operator.
 func refused(err error) bool { return HasCode(err, insufficientRight) || HasCode(err, undefinedTable) }
 
+// dataException is the server's opinion on data. It tells only the code, because its message quotes the data.
+type dataException struct{ err *pgconn.PgError }
+
+func (e dataException) Error() string { return "SQLSTATE " + e.err.Code }
+func (e dataException) Unwrap() error { return e.err }
+
 // Wrap says what was attempted, and makes an [apierr.Unavailable] of a failure that is likely to pass, or that an operator has
 // to mend. A nil err stays nil. [Exec] and its like have done it already.
 func Wrap(attempt string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(pgErr.Code, "22") {
+		err = dataException{pgErr}
 	}
 	wrapped := fmt.Errorf("%s: %w", attempt, err)
 	if _, known := errors.AsType[*apierr.Error](err); known || errors.Is(err, pgx.ErrNoRows) {

@@ -136,6 +136,7 @@ func TestWrapTellsWhatMayPass(t *testing.T) {
 		assert.ErrorIs(t, err, c.err, name)
 		assert.ErrorContains(t, err, "try: ", name)
 	}
+	assert.EqualError(t, postgres.Wrap("try", &pgconn.PgError{Code: "22P02", Message: `invalid input syntax for type integer: "secret"`}), "try: SQLSTATE 22P02")
 	assert.NoError(t, postgres.Wrap("try", nil))
 	assert.True(t, apierr.IsBroken(postgres.Wrap("try", &pgconn.PgError{Code: "42501"})))
 	assert.False(t, apierr.IsBroken(postgres.Wrap("try", &pgconn.PgError{Code: "53100"})))
