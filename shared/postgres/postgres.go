@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
 // Querier is what a statement runs on: a pool, a connection or a transaction.
@@ -69,7 +68,6 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		db.primary = &primary{tables: o.Tables, gate: o.Gate}
 	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		pgxuuid.Register(conn.TypeMap())
 		if db.primary == nil {
 			return nil
 		}
