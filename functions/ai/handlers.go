@@ -98,15 +98,6 @@ func unit(imperial bool) planner.Unit {
 	return planner.Kilograms
 }
 
-// lengths checks a list of texts: that there are some, and the length of each.
-func lengths(faults *apierr.Faults, field string, texts []string, minLength, maxLength int) {
-	faults.Check(len(texts) > 0, field, "At least one text is required.")
-	for i, text := range texts {
-		n := apierr.Length(text)
-		faults.CheckItem(n >= minLength && n <= maxLength, field, i, "", "The text is too short or too long.")
-	}
-}
-
 // readName reads one of the names in any case, or its number, as v1 read an enumeration.
 func readName(dec *jsontext.Decoder, names []string) (string, error) {
 	token, err := dec.ReadToken()

@@ -3,51 +3,22 @@ package ai
 import (
 	"context"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/purchase"
 )
 
 // SessionRequest says what session to make.
 type SessionRequest struct {
-	Attributes *SessionAttributes `json:"attributes"`
+	Attributes *SessionAttributes `json:"attributes" name:"attributes" required:"true"`
 }
 
 // SessionAttributes are what a person wants to train.
 type SessionAttributes struct {
-	AreasToWorkout      []string           `json:"areasToWorkout" maxItems:"9"`
-	Volume              int                `json:"volume"` // 0 to 100
-	ExerciseToKilograms map[string]float64 `json:"exerciseToKilograms" maxProperties:"100"`
+	AreasToWorkout      []string           `json:"areasToWorkout" minItems:"1" maxItems:"9" eachName:"text" eachMinLength:"3" eachMaxLength:"15"`
+	Volume              int                `json:"volume" name:"volume" minimum:"0" maximum:"100"`
+	ExerciseToKilograms map[string]float64 `json:"exerciseToKilograms" name:"exercises" required:"true" maxProperties:"100" keyName:"name of an exercise" keyMaxLength:"49"`
 	UseImperialUnits    bool               `json:"useImperialUnits"` // the weights are in pounds then, whatever the name says
-	AdditionalInfo      string             `json:"additionalInfo"`
-}
-
-// The bounds of a session's attributes; lengths are in v1's characters.
-const (
-	minArea, maxArea = 3, 15
-	maxVolume        = 100
-	maxExerciseName  = 49
-	maxSessionInfo   = 200
-)
-
-// Validate reports every field that is missing or out of bounds.
-func (r *SessionRequest) Validate() error {
-	var faults apierr.Faults
-	faults.Check(r.Attributes != nil, "attributes", "Attributes are required.")
-	if a := r.Attributes; a != nil {
-		lengths(&faults, "attributes.areasToWorkout", a.AreasToWorkout, minArea, maxArea)
-		faults.Check(a.Volume >= 0 && a.Volume <= maxVolume, "attributes.volume", "The volume is out of range.")
-		const exercises = "attributes.exerciseToKilograms"
-		faults.Check(a.ExerciseToKilograms != nil, exercises, "Exercises are required.")
-		for name := range a.ExerciseToKilograms {
-			if apierr.Length(name) > maxExerciseName {
-				faults.Check(false, exercises, "The name of an exercise is too long.")
-				break
-			}
-		}
-		faults.Check(apierr.Length(a.AdditionalInfo) <= maxSessionInfo, "attributes.additionalInfo", "The text is too long.")
-	}
-	return faults.Err()
+	AdditionalInfo      string             `json:"additionalInfo" name:"text" maxLength:"200"`
 }
 
 // Session makes one session.

@@ -2,30 +2,28 @@ package ai
 
 import (
 	"context"
-	"regexp"
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/purchase"
 )
 
 // WorkoutRequest says for whom to make a plan.
 type WorkoutRequest struct {
-	Attributes *WorkoutAttributes `json:"attributes"`
+	Attributes *WorkoutAttributes `json:"attributes" name:"attributes" required:"true"`
 }
 
 // WorkoutAttributes are what a person is like and wants.
 type WorkoutAttributes struct {
 	Gender           Gender     `json:"gender"`
-	WeightRange      string     `json:"weightRange"` // such as 70-80
-	Age              int        `json:"age"`
-	DaysPerWeek      int        `json:"daysPerWeek"`
-	Goals            []string   `json:"goals" maxItems:"9"`
+	WeightRange      string     `json:"weightRange" pattern:"\\d{1,3}-\\d{1,3}" maxLength:"20" fault:"A weight range is required, such as 70-80."`
+	Age              int        `json:"age" name:"age" minimum:"12" maximum:"149"`
+	DaysPerWeek      int        `json:"daysPerWeek" minimum:"1" maximum:"7" fault:"A week has one to seven days."`
+	Goals            []string   `json:"goals" minItems:"1" maxItems:"9" eachName:"text" eachMinLength:"3" eachMaxLength:"30"`
 	Experience       Experience `json:"experience"`
 	UseImperialUnits bool       `json:"useImperialUnits"`
-	AdditionalInfo   string     `json:"additionalInfo"`
+	AdditionalInfo   string     `json:"additionalInfo" name:"text" maxLength:"2000"`
 }
 
 // Gender is Male, Female, Other or PreferNotToSay, read in any case or as v1's number of it.
@@ -49,32 +47,6 @@ func (e *Experience) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	name, err := readName(dec, []string{"Beginner", "Intermediate", "Advanced", "Professional"})
 	*e = Experience(name)
 	return err
-}
-
-// The bounds of a plan's attributes; lengths are in v1's characters.
-const (
-	minAge, maxAge   = 12, 149
-	minDays, maxDays = 1, 7
-	minGoal, maxGoal = 3, 30
-	maxWeightRange   = 20
-	maxPlanInfo      = 2000
-)
-
-var weightRangeForm = regexp.MustCompile(`\d{1,3}-\d{1,3}`)
-
-// Validate reports every field that is missing or out of bounds.
-func (r *WorkoutRequest) Validate() error {
-	var faults apierr.Faults
-	faults.Check(r.Attributes != nil, "attributes", "Attributes are required.")
-	if a := r.Attributes; a != nil {
-		faults.Check(a.Age >= minAge && a.Age <= maxAge, "attributes.age", "The age is out of range.")
-		faults.Check(a.DaysPerWeek >= minDays && a.DaysPerWeek <= maxDays, "attributes.daysPerWeek", "A week has one to seven days.")
-		lengths(&faults, "attributes.goals", a.Goals, minGoal, maxGoal)
-		faults.Check(weightRangeForm.MatchString(a.WeightRange) && apierr.Length(a.WeightRange) <= maxWeightRange,
-			"attributes.weightRange", "A weight range is required, such as 70-80.")
-		faults.Check(apierr.Length(a.AdditionalInfo) <= maxPlanInfo, "attributes.additionalInfo", "The text is too long.")
-	}
-	return faults.Err()
 }
 
 // WorkoutResponse is a plan on the wire.

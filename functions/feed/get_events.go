@@ -2,46 +2,27 @@ package feed
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/feed"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 // GetEventsRequest names the users whose events to read.
 type GetEventsRequest struct {
-	Users []Followed `json:"users" maxItems:"1000"`
+	Users []Followed `json:"users" minItems:"1" maxItems:"1000" eachName:"user"`
 }
 
 // Followed is one of them, with the secret that they gave out.
 type Followed struct {
-	UserID       uuid.UUID `json:"userId"`
-	FollowSecret *string   `json:"followSecret"`
-	Since        time.Time `json:"since"` // the newest timestamp seen so far: only later events are sent
-}
-
-// maxAskedSecret bounds a secret that is asked with, in bytes; no stored one is longer.
-const maxAskedSecret = 4 * MaxSecret
-
-// Validate reports a list that is missing, and what is wrong with its parts. An empty secret is one that fits nobody.
-func (r *GetEventsRequest) Validate() error {
-	var faults apierr.Faults
-	faults.Check(len(r.Users) > 0, "users", "At least one user is required.")
-	for i, user := range r.Users {
-		faults.CheckItem(user.UserID != uuid.Nil, "users", i, "userId", "A user id is required.")
-		faults.CheckItem(!user.Since.IsZero(), "users", i, "since", "A time is required.")
-		secret := user.FollowSecret
-		faults.CheckItem(secret != nil, "users", i, "followSecret", "A follow secret is required.")
-		plain := secret == nil || len(*secret) <= maxAskedSecret && !strings.ContainsRune(*secret, 0)
-		faults.CheckItem(plain, "users", i, "followSecret", "This is no follow secret.")
-	}
-	return faults.Err()
+	UserID uuid.UUID `json:"userId" name:"user id" required:"true"`
+	Since  time.Time `json:"since" name:"time" required:"true"` // the newest timestamp seen so far: only later events are sent
+	// An empty one fits nobody, and what is longer than any stored one is refused.
+	FollowSecret *string `json:"followSecret" name:"follow secret" required:"true" maxBytes:"160" storable:"true" fault:"This is no follow secret."`
 }
 
 // GetEventsResponse holds the events, and the secrets that let nobody's be read any more.

@@ -5,23 +5,13 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
-	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/inbox"
 )
 
 // GetRequest names whose inbox to empty.
 type GetRequest struct {
-	UserID   uuid.UUID `json:"userId"`
-	Password string    `json:"password"`
-}
-
-// Validate reports every field that is missing or too long.
-func (r *GetRequest) Validate() error {
-	var faults apierr.Faults
-	faults.Check(r.UserID != uuid.Nil, "userId", "A user id is required.")
-	auth.CheckForm(&faults, "password", r.Password)
-	return faults.Err()
+	UserID   uuid.UUID `json:"userId" name:"user id" required:"true"`
+	Password string    `json:"password" name:"password" required:"true" maxBytes:"40"`
 }
 
 // GetResponse holds what was in the inbox.

@@ -2,28 +2,14 @@ package share
 
 import (
 	"context"
-	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/share"
 )
 
-// GetRequest names an item by the id in its link.
+// GetRequest names an item by the id in its link. No id that v1 gave out comes near the bound.
 type GetRequest struct {
-	ID string `json:"-" path:"id"`
-}
-
-// maxID is far above any id that v1 ever gave out.
-const maxID = 64
-
-// Validate reports a name that no item can have.
-func (r *GetRequest) Validate() error {
-	var faults apierr.Faults
-	plain := utf8.ValidString(r.ID) && !strings.ContainsRune(r.ID, 0)
-	faults.Check(plain && len(r.ID) <= maxID, "id", "This is not the id of an item.")
-	return faults.Err()
+	ID string `json:"-" path:"id" maxBytes:"64" storable:"true" fault:"This is not the id of an item."`
 }
 
 // GetResponse is the item, and the key to check its signature with.

@@ -15,11 +15,11 @@ type Handlers struct {
 
 // Encrypted is a ciphertext on the wire.
 type Encrypted struct {
-	EncryptedPayload []byte `json:"encryptedPayload"`
-	IV               *IV    `json:"iv"`
+	EncryptedPayload []byte `json:"encryptedPayload" name:"payload" required:"true" maxBytes:"64Ki"`
+	IV               *IV    `json:"iv" name:"initialization vector" required:"true"`
 }
 
 // IV is an initialization vector on the wire.
 type IV struct {
-	Value []byte `json:"value"`
+	Value []byte `json:"value" name:"initialization vector" minBytes:"16" maxBytes:"16"`
 }

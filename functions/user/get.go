@@ -3,28 +3,15 @@ package user
 import (
 	"context"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
 	users "github.com/liftlog/liftlog-api/shared/user"
 )
 
-// GetRequest names a user by id, in any of the forms of [parseID], or by lookup.
+// GetRequest names a user by id, in any of the forms of [parseID], or by lookup. No lookup that v1 gave out comes near the bound.
 type GetRequest struct {
-	IDOrLookup string `json:"-" path:"idOrLookup"`
-}
-
-// maxLookup is far above any lookup that v1 ever gave out.
-const maxLookup = 64
-
-// Validate reports a name that no user can have.
-func (r *GetRequest) Validate() error {
-	var faults apierr.Faults
-	plain := utf8.ValidString(r.IDOrLookup) && !strings.ContainsRune(r.IDOrLookup, 0)
-	faults.Check(plain && len(strings.TrimSpace(r.IDOrLookup)) <= maxLookup, "idOrLookup", "This is neither an id nor a lookup.")
-	return faults.Err()
+	IDOrLookup string `json:"-" path:"idOrLookup" maxBytes:"64" trim:"true" storable:"true" fault:"This is neither an id nor a lookup."`
 }
 
 // Get reads one user's public profile.

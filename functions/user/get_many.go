@@ -7,21 +7,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
-	"github.com/liftlog/liftlog-api/shared/apierr"
 	users "github.com/liftlog/liftlog-api/shared/user"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 // GetManyRequest names the users to read.
 type GetManyRequest struct {
-	IDs []uuid.UUID `json:"ids" maxItems:"1000"`
-}
-
-// Validate reports a list that is missing or empty.
-func (r *GetManyRequest) Validate() error {
-	var faults apierr.Faults
-	faults.Check(len(r.IDs) > 0, "ids", "At least one id is required.")
-	return faults.Err()
+	IDs []uuid.UUID `json:"ids" minItems:"1" maxItems:"1000" eachName:"id"`
 }
 
 // GetManyResponse holds the users that exist, by id.

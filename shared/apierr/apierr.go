@@ -116,18 +116,6 @@ func (f *Faults) Check(ok bool, path, message string) {
 	(*f)[path] = append((*f)[path], message)
 }
 
-// CheckItem is [Faults.Check] for a part of a list's item, such as users[0].since; the part is empty for the item itself.
-func (f *Faults) CheckItem(ok bool, list string, index int, part, message string) {
-	if ok {
-		return
-	}
-	path := fmt.Sprintf("%s[%d]", list, index)
-	if part != "" {
-		path += "." + part
-	}
-	f.Check(false, path, message)
-}
-
 func (f *Faults) count() (n int) {
 	for _, messages := range *f {
 		n += len(messages)

@@ -49,14 +49,14 @@ func TestFaults(t *testing.T) {
 	assert.Equal(t, apierr.Invalid, invalid.Kind)
 }
 
-func TestFaultsOfManyItems(t *testing.T) {
+func TestFewFaultsAreTold(t *testing.T) {
 	t.Parallel()
 	var faults apierr.Faults
-	faults.CheckItem(true, "users", 0, "since", "missing")
-	faults.CheckItem(false, "chunks", 7, "", "too long")
+	faults.Check(false, "chunks[7]", "too long")
 	for i := range 1000 {
-		faults.CheckItem(false, "users", i, "since", "missing")
-		faults.CheckItem(false, "users", i, "since", "odd")
+		path := fmt.Sprintf("users[%d].since", i)
+		faults.Check(false, path, "missing")
+		faults.Check(false, path, "odd")
 	}
 	faults.Check(false, "", "and more")
 	assert.Len(t, faults, 1+10, "of 20 faults two each are one item's, and one has two items")

@@ -36,9 +36,6 @@ const (
 	keyLength  = 64
 )
 
-// MaxPasswordLength is the longest password that a request may hold, in bytes.
-const MaxPasswordLength = 40
-
 // passwordForm is what the server makes. Nothing else can be a right password, so nothing else is hashed.
 var passwordForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
@@ -130,18 +127,6 @@ func (k key) tag(user uuid.UUID, hashedPassword, password string) Tag {
 	mac.Write(digest[:])
 	mac.Write([]byte(password))
 	return Tag{KeyFingerprint: k.fingerprint, HashDigest: digest[:], Tag: mac.Sum(nil)}
-}
-
-// CheckForm records a password that is missing, blank or longer than [MaxPasswordLength] as a fault of the field.
-func CheckForm(faults *apierr.Faults, field, password string) {
-	CheckPresence(faults, field, password)
-	faults.Check(len(password) <= MaxPasswordLength, field, "The password is too long.")
-}
-
-// CheckPresence records a password that is missing or blank as a fault of the field. Two of v1's routes ask no more,
-// and answer a long one as a wrong one.
-func CheckPresence(faults *apierr.Faults, field, password string) {
-	faults.Check(strings.TrimSpace(password) != "", field, "A password is required.")
 }
 
 // stored is what authentication reads of a user, in one round trip.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
+	"github.com/liftlog/liftlog-api/shared/bounds"
 )
 
 // The library reads tokens and single values. Objects, lists and maps are read here, because v1 read them otherwise than the
@@ -78,8 +79,8 @@ func within(place string, err error) error {
 var readers sync.Map // of [reflect.Type] to reader
 
 // readerOf returns the reader of a struct whose members are bytes, UUIDs, times, texts, numbers, truths, types that read
-// themselves, and pointers, lists and maps of such. It panics when a list or a map is without a bound: a tag maxItems or
-// maxProperties, which are JSON schema's names.
+// themselves, and pointers, lists and maps of such. It panics when a list or a map is without a bound, as package bounds
+// reads it.
 func readerOf(t reflect.Type) reader {
 	if found, ok := readers.Load(t); ok {
 		return found.(reader) //nolint:forcetypeassert,errcheck // nothing else is stored
@@ -109,17 +110,16 @@ func makeReader(t reflect.Type, tag reflect.StructTag) reader {
 	case reflect.Struct:
 		return objectReader(t)
 	case reflect.Slice:
-		return listReader(makeReader(t.Elem(), ""), bound(t, tag, "maxItems"))
+		return listReader(makeReader(t.Elem(), ""), known(t, "maxItems", bounds.Of(tag, "").MaxItems))
 	case reflect.Map:
-		return mapReader(t, makeReader(t.Elem(), ""), bound(t, tag, "maxProperties"))
+		return mapReader(t, makeReader(t.Elem(), ""), known(t, "maxProperties", bounds.Of(tag, "").MaxProperties))
 	default:
 		return readOther
 	}
 }
 
-func bound(t reflect.Type, tag reflect.StructTag, name string) int {
-	limit, err := strconv.Atoi(tag.Get(name))
-	if err != nil {
+func known(t reflect.Type, name string, limit int) int {
+	if limit == 0 {
 		panic(fmt.Sprintf("web: a %v without %s", t, name))
 	}
 	return limit

@@ -18,23 +18,25 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/liftlog/liftlog-api/shared/bounds"
 )
 
 // Endpoint is a typed function that can be served. Its types document the route.
 type Endpoint struct {
-	Request  reflect.Type // a struct: members with a json tag come from the body, those with a path tag from the path
+	// Request is a struct: members with a json tag come from the body, those with a path tag from the path, and what they may
+	// hold is in the tags that package bounds reads.
+	Request  reflect.Type
 	Response reflect.Type // nil: success has an empty body
 
 	serve func(http.ResponseWriter, *http.Request, Route) error
 }
 
-// validator is a request that can say what is wrong with it: an [apierr.Invalid] error.
-type validator interface{ Validate() error }
-
-// endpoint panics when [readerOf] does not know the request's form.
+// endpoint panics when [readerOf] does not know the request's form, or its bounds are malformed.
 func endpoint[Req any](response reflect.Type, serve func(http.ResponseWriter, *http.Request, Route) error) Endpoint {
 	request := reflect.TypeFor[Req]()
 	readerOf(request)
+	_ = bounds.Check(reflect.New(request).Elem())
 	return Endpoint{request, response, serve}
 }
 
@@ -157,7 +159,7 @@ func giveBuffer(buffer *bytes.Buffer) {
 	}
 }
 
-// read makes the request of the path and the body, and validates it.
+// read makes the request of the path and the body, and holds it to its bounds.
 func read[Req any](w http.ResponseWriter, r *http.Request, route Route) (req Req, err error) {
 	if route.MaxBody > 0 {
 		body, err := readBody(w, r, route.MaxBody, event(r).begun.Add(route.Timeout-route.Handler))
@@ -170,10 +172,7 @@ func read[Req any](w http.ResponseWriter, r *http.Request, route Route) (req Req
 	} else {
 		readPath(r, &req)
 	}
-	if v, ok := any(&req).(validator); ok {
-		return req, v.Validate()
-	}
-	return req, nil
+	return req, bounds.Check(reflect.ValueOf(&req).Elem())
 }
 
 // readPath fills the string members of dst that have a path tag.

@@ -26,7 +26,7 @@ import (
 // everyForm has a member of every form that requests have.
 type everyForm struct {
 	ID    uuid.UUID         `json:"id"`
-	Name  string            `json:"encryptedName"`
+	Name  string            `json:"encryptedName" name:"name" maxLength:"9"`
 	Data  []byte            `json:"data"`
 	Since time.Time         `json:"since"`
 	List  []part            `json:"list" maxItems:"3"`
@@ -38,12 +38,6 @@ type everyForm struct {
 
 type part struct {
 	Value []byte `json:"value"`
-}
-
-func (f *everyForm) Validate() error {
-	var faults apierr.Faults
-	faults.Check(len(f.Name) < 10, "encryptedName", "The name is too long.")
-	return faults.Err()
 }
 
 type named struct {
