@@ -72,6 +72,7 @@ func Open(ctx context.Context, c *Config, application string, maxConns int, log 
 		}
 		return pool, err
 	}
+	deps.Environment = c.Service.Environment
 	if c.Database != nil {
 		deps.DB, err = open(c.Database.URL, c.Database.CloudSQLInstance, postgres.UserTables)
 	}

@@ -23,6 +23,7 @@ import (
 
 // Deps are what endpoints are made of. A function's own process fills in what its manifest entry asks for.
 type Deps struct {
+	Environment config.Environment
 	DB          *postgres.DB   // the users' database
 	RateLimitDB *postgres.DB   // the rate limits' database
 	Verifier    *auth.Verifier // passwords
@@ -37,7 +38,7 @@ type Deps struct {
 
 // endpoints is the Go half of the manifest; a test holds the two to each other.
 var endpoints = map[string]func(Deps) web.Endpoint{
-	"Health": func(Deps) web.Endpoint { return web.Text("healthy") },
+	"Health": func(d Deps) web.Endpoint { return web.Health(string(d.Environment)) },
 
 	"CreateUser": func(d Deps) web.Endpoint { return web.Call(users(d).Create) },
 	"GetUser":    func(d Deps) web.Endpoint { return web.Call(users(d).Get) },

@@ -132,10 +132,15 @@ func Raw(fn func(http.ResponseWriter, *http.Request) error) Endpoint {
 	return endpoint[struct{}](nil, func(w http.ResponseWriter, r *http.Request, _ Route) error { return fn(w, r) })
 }
 
-// Text makes an endpoint of a fixed text.
-func Text(text string) Endpoint {
+// EnvironmentHeader names the environment that an answer to GET /health comes from: development, staging or production. What
+// must not run against production asks for it first.
+const EnvironmentHeader = "Liftlog-Environment"
+
+// Health makes an endpoint that says that the service is up, and in which environment.
+func Health(environment string) Endpoint {
 	return endpoint[struct{}](reflect.TypeFor[string](), func(w http.ResponseWriter, _ *http.Request, _ Route) error {
-		return write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+		w.Header().Set(EnvironmentHeader, environment)
+		return write(w, http.StatusOK, "text/plain; charset=utf-8", []byte("healthy"))
 	})
 }
 

@@ -64,7 +64,7 @@ func setup(t *testing.T, service web.Service, fail error) (*httptest.Server, *lo
 		mount("PUT", "/echo", maxBody, web.Act(func(context.Context, everyForm) error { return nil })),
 		mount("GET", "/fail", 0, web.Act(func(context.Context, struct{}) error { return a.err })),
 		mount("GET", "/panic", 0, web.Act(func(context.Context, struct{}) error { panic("secret of a panic") })),
-		mount("GET", "/text", 0, web.Text("healthy")),
+		mount("GET", "/up", 0, web.Health("staging")),
 		mount("GET", "/raw/{name}", 0, web.Raw(func(w http.ResponseWriter, r *http.Request) error {
 			switch r.PathValue("name") {
 			case "refused":
@@ -168,7 +168,7 @@ func TestRouting(t *testing.T) {
 		{"GET", "/hello/ada", "", 200, `"hello ada"`, ""},
 		{"HEAD", "/hello/ada", "", 200, "", ""},
 		{"PUT", "/echo", "{}", 200, "", ""},
-		{"GET", "/text", "", 200, "healthy", ""},
+		{"GET", "/up", "", 200, "healthy", ""},
 		{"GET", "/nowhere", "", 421, `{"title":"Misdirected Request","status":421,"detail":"This path is not served here."}`, ""},
 		{"GET", "/echo", "", 405, `{"title":"Method Not Allowed","status":405,"detail":"This path has other methods."}`, "POST, PUT"},
 		{"POST", "/hello/x", "{}", 405, `{"title":"Method Not Allowed","status":405,"detail":"This path has other methods."}`, "GET, HEAD"},
@@ -181,6 +181,12 @@ func TestRouting(t *testing.T) {
 		assert.Equal(t, c.allow, got.header.Get("Allow"), c)
 		assert.NotEmpty(t, got.header.Get("X-Request-Id"))
 	}
+}
+
+func TestHealthNamesTheEnvironment(t *testing.T) {
+	t.Parallel()
+	server, _ := setup(t, web.Service{}, nil)
+	assert.Equal(t, "staging", send(t, server, "GET", "/up", "").header.Get(web.EnvironmentHeader))
 }
 
 func TestASingleFunctionServesItsOwnOnly(t *testing.T) {
@@ -478,7 +484,7 @@ func TestLongAnswersAreCompressedForWhoAsks(t *testing.T) {
 		assert.Less(t, len(whole.body), 1<<16)
 		assert.Len(t, strings.TrimSpace(unpack(t, coding, whole.body)), 1<<20+2)
 
-		assert.Empty(t, send(t, server, "GET", "/text", "", "Accept-Encoding", coding).header.Get("Content-Encoding"), "a short one is not")
+		assert.Empty(t, send(t, server, "GET", "/up", "", "Accept-Encoding", coding).header.Get("Content-Encoding"), "a short one is not")
 		for _, name := range []string{"/stream/long-broken", "/stream/long-panic"} {
 			require.Error(t, send(t, server, "GET", name, "", "Accept-Encoding", coding).err, "half an answer must not pass for a whole one")
 		}
@@ -502,7 +508,7 @@ func TestCrossOriginRules(t *testing.T) {
 	assert.Equal(t, "7200", got.header.Get("Access-Control-Max-Age"))
 	assert.Equal(t, "*", send(t, anywhere, "GET", "/nowhere", "", "Origin", "https://other.example").header.Get("Access-Control-Allow-Origin"))
 	assert.Empty(t, send(t, chosen, "OPTIONS", "/echo", "", preflight...).header.Get("Access-Control-Allow-Origin"))
-	assert.Empty(t, send(t, chosen, "GET", "/text", "", "Origin", "https://other.example").header.Get("Access-Control-Allow-Origin"))
+	assert.Empty(t, send(t, chosen, "GET", "/up", "", "Origin", "https://other.example").header.Get("Access-Control-Allow-Origin"))
 }
 
 func TestTheLogHoldsOnlyWhatIsAllowed(t *testing.T) {
@@ -525,11 +531,11 @@ func TestTheLogHoldsOnlyWhatIsAllowed(t *testing.T) {
 		},
 	}, line)
 
-	got = send(t, server, "GET", "/text", "", "X-Request-Id", "not plain!", "X-Cloud-Trace-Context", "0123456789abcdef0123456789abcdef/1;o=1")
+	got = send(t, server, "GET", "/up", "", "X-Request-Id", "not plain!", "X-Cloud-Trace-Context", "0123456789abcdef0123456789abcdef/1;o=1")
 	assert.NotEqual(t, "not plain!", got.header.Get("X-Request-Id"))
 	assert.NoError(t, uuid.Validate(got.header.Get("X-Request-Id")))
 	assert.Equal(t, "projects/my-project/traces/0123456789abcdef0123456789abcdef", lines.last(t)["logging.googleapis.com/trace"])
-	send(t, server, "PRIVATE", "/text", "")
+	send(t, server, "PRIVATE", "/up", "")
 	request, ok = lines.last(t)["httpRequest"].(map[string]any)
 	require.True(t, ok)
 	assert.Equal(t, "(other)", request["requestMethod"])
