@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/chat-service/hub"
 	"github.com/liftlog/liftlog-api/chat-service/session"
@@ -48,12 +49,17 @@ func TestAStormOfCalls(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { storm(t, rand.New(rand.NewPCG(seed, seed))) }) //nolint:gosec // it is to be the same each time
+			random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it is to be the same each time
+			synctest.Test(t, func(t *testing.T) { scriptedStorm(t, random) })
+			for _, hub := range []string{path, pathV2} {
+				synctest.Test(t, func(t *testing.T) { modelStorm(t, random, hub) })
+			}
 		})
 	}
 }
 
-func storm(t *testing.T, random *rand.Rand) {
+// scriptedStorm is one over a conversation that notices two answers at once.
+func scriptedStorm(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	slowly := func(ctx context.Context, said string, yield func(planner.Step) error) error {
 		for range len(said) {
@@ -69,18 +75,60 @@ func storm(t *testing.T, random *rand.Rand) {
 		}
 		return nil
 	}
+	endpoint := hub.Endpoint{Path: path, Protocol: session.AIChat(func() session.Conversation[planner.Step] {
+		return &single{script: script[planner.Step]{answer: slowly}}
+	})}
+	storm(t, random, []hub.Endpoint{endpoint}, path)
+}
+
+// pensive is a model that thinks before it speaks.
+type pensive struct{}
+
+func (pensive) Answer(ctx context.Context, r planner.Request, yield func(planner.Piece) error) (a planner.Answer, u planner.Usage, err error) {
+	a.Text = "You said something."
+	if r.Shape.Way == planner.Object {
+		a.Text = `{"Response":{"type":"messageResponse","Message":"You said something."}}`
+	}
+	for _, text := range []string{a.Text[:5], a.Text[5:]} {
+		select {
+		case <-time.After(30 * time.Millisecond):
+		case <-ctx.Done():
+			return a, u, ctx.Err()
+		}
+		if err := yield(planner.Piece{Text: text}); err != nil {
+			return a, u, err
+		}
+	}
+	return a, u, nil
+}
+
+// modelStorm is one over the planner's own conversations.
+func modelStorm(t *testing.T, random *rand.Rand, path string) {
+	t.Helper()
+	endpoints, err := hub.Endpoints(planner.New(pensive{}), "")
+	require.NoError(t, err)
+	storm(t, random, endpoints, path)
+}
+
+func storm(t *testing.T, random *rand.Rand, endpoints []hub.Endpoint, path string) {
+	t.Helper()
 	var taken, settled atomic.Int64
 	b, _ := newBench(t, echo, func(o *hub.Options) {
-		o.Endpoints[0].Protocol = session.AIChat(func() session.Conversation[planner.Step] {
-			return &single{script: script[planner.Step]{answer: slowly}}
-		})
+		o.Endpoints = endpoints
 		o.Take = func(context.Context, hub.Caller) (ratelimit.Settle, error) {
 			time.Sleep(3 * time.Millisecond)
 			taken.Add(1)
 			return func(context.Context, ratelimit.Use) { settled.Add(1) }, nil
 		}
 	})
-	c, asked, completed := b.open(t, phone), map[string]int{}, map[string]int{}
+	introduce, send := `"en-AU"`, []string{`"a"`, `"a longer one"`}
+	if path == pathV2 {
+		introduce, send = `"en-AU",3,"kg"`, []string{`"a",3`, `"a longer one",3`}
+	}
+	call := func(id, method, arguments string) string {
+		return strings.Replace(invoke(id, method), "[]", "["+arguments+"]", 1)
+	}
+	c, asked, completed := b.openAt(t, path, phone), map[string]int{}, map[string]int{}
 	gather := func() {
 		for _, record := range c.take() {
 			if _, id, found := strings.Cut(record, `{"type":3,"invocationId":"`); found {
@@ -96,8 +144,8 @@ func storm(t *testing.T, random *rand.Rand) {
 			asked[id]++
 		}
 		c.send(t, []string{
-			invoke(id, "RestartChat"), invoke(id, "StopInProgress"), invoke(id, "Introduce", "en-AU"),
-			invoke(id, "SendMessage", "a"), invoke(id, "SendMessage", "a longer one"), invoke(id, "NoSuchMethod"),
+			invoke(id, "RestartChat"), invoke(id, "StopInProgress"), invoke(id, "NoSuchMethod"),
+			call(id, "Introduce", introduce), call(id, "SendMessage", send[0]), call(id, "SendMessage", send[1]),
 		}[random.IntN(6)])
 		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
 		gather()
@@ -106,7 +154,7 @@ func storm(t *testing.T, random *rand.Rand) {
 			if random.IntN(2) == 0 { // the loss is noticed before the next connection
 				synctest.Wait()
 			}
-			c, asked, completed = b.open(t, phone), map[string]int{}, map[string]int{}
+			c, asked, completed = b.openAt(t, path, phone), map[string]int{}, map[string]int{}
 		}
 	}
 	time.Sleep(10 * time.Second)

@@ -76,7 +76,8 @@ func (r *Reader) Write(piece string) error {
 // Len is how many bytes have come.
 func (r *Reader) Len() int { return len(r.text) }
 
-// Text is what counts of a text so far. It does not change when more is written, and may be read by any goroutine.
+// Text is what counts of a text so far, of none in its zero value. It does not change when more is written, and may be read by any
+// goroutine.
 type Text struct {
 	head []byte
 	tail string
@@ -85,7 +86,7 @@ type Text struct {
 // Text returns what counts so far. It takes no longer than the containers that are open are many.
 func (r *Reader) Text() Text {
 	if r.cut == 0 {
-		return Text{tail: "null"}
+		return Text{}
 	}
 	tail := make([]byte, 0, len(r.stack)+1)
 	if r.quoted {
@@ -104,6 +105,9 @@ func (t Text) Equal(other Text) bool { return len(t.head) == len(other.head) && 
 // an escape or character, half a literal, a number that may go on, and a name without a value. It is null while nothing
 // counts, and the text itself when that is whole.
 func (t Text) Complete() []byte {
+	if len(t.head) == 0 {
+		return []byte("null")
+	}
 	whole := make([]byte, 0, len(t.head)+len(t.tail))
 	return append(append(whole, t.head...), t.tail...)
 }
