@@ -29,14 +29,14 @@ func TestTheAppsClient(t *testing.T) {
 		}
 	}
 	store := purchasetest.RevenueCat("project", "key")
-	entitled := purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("pro", nil))
+	entitled := purchasetest.RevenueCatPage(nil, purchasetest.RevenueCatEntitlement("entl1", nil))
 	const buyer = "buyer"
 	for _, hub := range []string{"ai-chat", "ai-chat-v2"} {
 		store.On(buyer+"-"+hub, purchasetest.RevenueCatCustomer(buyer+"-"+hub, entitled))
 	}
 	stores := httptest.NewServer(store)
 	t.Cleanup(stores.Close)
-	s, model := start(t, "REVENUECAT_BASE_URL="+stores.URL, "REVENUECAT_API_KEY=key", "REVENUECAT_PROJECT_ID=project", "REVENUECAT_ENTITLEMENT_ID=pro")
+	s, model := start(t, "REVENUECAT_BASE_URL="+stores.URL, "REVENUECAT_API_KEY=key", "REVENUECAT_PROJECT_ID=project", "REVENUECAT_ENTITLEMENT_ID=entl1")
 	play := exec.CommandContext(t.Context(), "node", "--test", "client.test.mjs")
 	play.Dir = "client"
 	play.Env = append(os.Environ(), "CHAT_URL=http://"+s.Address, "CHAT_KEY="+webKey, "CHAT_BUYER=RevenueCat "+buyer)

@@ -147,3 +147,18 @@ func TestAUserIsFoundByEveryFormOfTheID(t *testing.T) {
 		assert.Equal(t, http.StatusNotFound, call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
 	}
 }
+
+// TestASecretThatIsTooLongIsInvalid lets one friend's nonsense cost nobody the others' events.
+func TestASecretThatIsTooLongIsInvalid(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2})
+	user, long := newAccount(t, handler), strings.Repeat("x", 10_000)
+	require.Equal(t, http.StatusOK, call(t, handler, "PUT", "/v2/follow-secret", user.login("userId")+`,"followSecret":"s"}`).Code)
+	require.Equal(t, http.StatusOK, call(t, handler, "PUT", "/v2/event", user.login("userId")+fmt.Sprintf(
+		`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, user.ID)).Code)
+	w := call(t, handler, "POST", "/v2/events", fmt.Sprintf(
+		`{"users":[{"userId":%[1]q,"followSecret":"s","since":"2000-01-01"},{"userId":%[1]q,"followSecret":%[2]q,"since":"2000-01-01"}]}`, user.ID, long))
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	assert.Contains(t, w.Body.String(), user.ID.String())
+	assert.Contains(t, w.Body.String(), fmt.Sprintf(`"invalidFollowSecrets":[%q]`, long))
+}

@@ -21,8 +21,8 @@ type GetEventsRequest struct {
 type Followed struct {
 	UserID uuid.UUID `json:"userId" name:"user id" required:"true"`
 	Since  time.Time `json:"since" name:"time" required:"true"` // the newest timestamp seen so far: only later events are sent
-	// An empty one fits nobody, and what is longer than any stored one is refused.
-	FollowSecret *string `json:"followSecret" name:"follow secret" required:"true" maxBytes:"160" storable:"true" fault:"This is no follow secret."`
+	// One that is empty, or longer than any stored one, fits nobody.
+	FollowSecret *string `json:"followSecret" name:"follow secret" required:"true" storable:"true" fault:"This is no follow secret."`
 }
 
 // GetEventsResponse holds the events, and the secrets that let nobody's be read any more.

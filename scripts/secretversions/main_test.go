@@ -141,7 +141,7 @@ func TestBadInputIsRefusedAndNothingStored(t *testing.T) {
 		{"1:QUJD", []string{"production", "set", "CHAT_TOKEN_KEY"}, "CHAT_TOKEN_KEY: key 1 is shorter than 32 bytes"},
 		{"test-web-auth-key-12345", []string{"production", "set", "WEB_AUTH_API_KEY"}, "is not for production"},
 		{"{}", []string{"production", "set", "GOOGLE_PLAY_CREDENTIALS"}, "is not a service account's key as JSON"},
-		{"sk_x", []string{"production", "set", "REVENUECAT_API_KEY"}, "REVENUECAT_PROJECT_ID: is not a project's id"},
+		{"sk_x", []string{"production", "set", "REVENUECAT_API_KEY"}, "REVENUECAT_PROJECT_ID: is not a project's id (proj…)"},
 	} {
 		_, err := secrets(t, c.input, c.args...)
 		require.ErrorContains(t, err, c.want)

@@ -29,6 +29,9 @@ type check func(reflect.Value) []fault
 // fault is one thing that is wrong, at a place such as [0].since within the value.
 type fault struct{ path, message string }
 
+// tick is the unit of v1's times, whose earliest one stands for none.
+const tick = 100 * time.Nanosecond
+
 // within puts the place of a value before the places in it.
 func within(place string, faults []fault) []fault {
 	for i, f := range faults {
@@ -85,7 +88,7 @@ func makeCheck(t reflect.Type, tag reflect.StructTag, prefix string) check {
 	case t == reflect.TypeFor[time.Time]():
 		return b.checkWith(func(v reflect.Value) []string {
 			at, _ := reflect.TypeAssert[time.Time](v)
-			return b.missing(at.IsZero())
+			return b.missing(at.Truncate(tick).IsZero())
 		})
 	}
 	switch t.Kind() {

@@ -89,7 +89,13 @@ func Load(ctx context.Context, environ []string, dst any, options ...Option) err
 	}
 	faults := l.resolve(ctx, Describe(dst), values)
 	faults = append(faults, parse(values, dst)...)
-	faults = append(faults, check(reflect.ValueOf(dst).Elem())...)
+	unread := len(faults)
+	for _, fault := range check(reflect.ValueOf(dst).Elem()) {
+		variable, _, _ := strings.Cut(fault.Error(), ":")
+		if !slices.ContainsFunc(faults[:unread], func(known error) bool { return strings.HasPrefix(known.Error(), variable+":") }) {
+			faults = append(faults, fault) // what could not be read is not what it now seems to be
+		}
+	}
 	if len(faults) > 0 {
 		return fmt.Errorf("load configuration: %w", errors.Join(once(faults, error.Error)...))
 	}

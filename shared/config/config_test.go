@@ -85,6 +85,9 @@ func TestEveryFaultIsReportedAndNoValue(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 	assert.NotContains(t, err.Error(), secret)
+
+	err = config.Load(t.Context(), []string{"MODEL_TOKENS_PER_DAY=" + secret}, &struct{ config.Limits }{})
+	assert.EqualError(t, err, "load configuration: MODEL_TOKENS_PER_DAY: has not the right form", "and nothing else, which would not be true")
 }
 
 func TestRules(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"strings"
+	"unicode"
 )
 
 // Purchases says how purchases are verified. Each store can be left out: where its key is missing, Web and RevenueCat
@@ -32,9 +34,16 @@ type Purchases struct {
 // developmentKey is what LiftLog's own development builds send.
 const developmentKey = "test-web-auth-key-12345"
 
-var projectForm = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+// The ids that RevenueCat gives out.
+var (
+	projectForm     = regexp.MustCompile(`^proj[A-Za-z0-9_-]+$`)
+	entitlementForm = regexp.MustCompile(`^entl[A-Za-z0-9_-]+$`)
+)
 
 func (p *Purchases) check(environment Environment) (faults []error) {
+	if strings.ContainsFunc(p.WebKey.Reveal(), unicode.IsSpace) {
+		faults = append(faults, errors.New("WEB_AUTH_API_KEY: holds white space, which no token can"))
+	}
 	if environment == Production && p.WebKey.Reveal() == developmentKey {
 		faults = append(faults, errors.New("WEB_AUTH_API_KEY: the key of development builds is not for production"))
 	}
@@ -43,10 +52,10 @@ func (p *Purchases) check(environment Environment) (faults []error) {
 	}
 	if p.RevenueCatKey.IsSet() {
 		if !projectForm.MatchString(p.RevenueCatProject) {
-			faults = append(faults, errors.New("REVENUECAT_PROJECT_ID: is not a project's id, which REVENUECAT_API_KEY needs"))
+			faults = append(faults, errors.New("REVENUECAT_PROJECT_ID: is not a project's id (proj…), which REVENUECAT_API_KEY needs"))
 		}
-		if p.RevenueCatEntitlement == "" {
-			faults = append(faults, errors.New("REVENUECAT_ENTITLEMENT_ID: is missing, which REVENUECAT_API_KEY needs"))
+		if !entitlementForm.MatchString(p.RevenueCatEntitlement) {
+			faults = append(faults, errors.New("REVENUECAT_ENTITLEMENT_ID: is not an entitlement's id (entl…), which REVENUECAT_API_KEY needs"))
 		}
 	}
 	for _, address := range []struct{ variable, value string }{

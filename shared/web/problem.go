@@ -60,12 +60,12 @@ func respond(w http.ResponseWriter, err error) {
 		}
 		body.Status, body.Detail = e.status, e.detail
 	} else if errors.Is(err, context.Canceled) {
-		body.Status = statusClientGone
+		body.Status, body.Title = statusClientGone, "Client Closed Request"
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		body.Status, body.Detail = http.StatusServiceUnavailable, "The answer took too long."
 		retryAt = time.Now().Add(time.Second)
 	}
-	body.Title = http.StatusText(body.Status)
+	body.Title = cmp.Or(body.Title, http.StatusText(body.Status))
 	if !retryAt.IsZero() {
 		w.Header().Set("Retry-After", retryAt.UTC().Format(http.TimeFormat))
 	}

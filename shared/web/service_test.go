@@ -236,7 +236,7 @@ func TestErrorsBecomeResponses(t *testing.T) {
 		"limited":         {&apierr.Error{Kind: apierr.Limited, RetryAt: at}, 429, `{"title":"Too Many Requests","status":429}`, "Wed, 02 Jan 2030 03:04:05 GMT", "INFO"},
 		"unavailable":     {&apierr.Error{Kind: apierr.Unavailable, RetryAt: at, Err: hidden}, 503, `{"title":"Service Unavailable","status":503}`, "Wed, 02 Jan 2030 03:04:05 GMT", "WARN"},
 		"upstream":        {&apierr.Error{Kind: apierr.Upstream, Err: hidden}, 502, `{"title":"Bad Gateway","status":502}`, "", "WARN"},
-		"caller gone":     {context.Canceled, 499, `{"title":"","status":499}`, "", "INFO"},
+		"caller gone":     {context.Canceled, 499, `{"title":"Client Closed Request","status":499}`, "", "INFO"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
