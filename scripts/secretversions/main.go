@@ -2,7 +2,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -10,13 +9,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
+
+	"github.com/liftlog/liftlog-api/scripts/gcloud"
 )
 
 func main() {
@@ -35,11 +35,11 @@ func run(ctx context.Context, args []string, folder string, input io.Reader, out
 	if len(args) == 0 {
 		return errors.New("which environment? scripts/secrets --help says more")
 	}
-	e, err := readEnvironment(folder, args[0])
+	of, err := readTarget(folder, args[0])
 	if err != nil {
 		return err
 	}
-	k := keeper{e, dry, output}
+	k := keeper{of, dry, output}
 	verb, names := "list", []string{}
 	if len(args) > 1 {
 		verb, names = args[1], args[2:]
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, folder string, input io.Reader, out
 
 // keeper works on one environment's secrets.
 type keeper struct {
-	environment
+	target
 	dry    bool
 	output io.Writer
 }
@@ -85,7 +85,7 @@ func (k keeper) list(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		use, inUse := k.inUse[s.name]
+		use, inUse := k.SecretVersions[s.name]
 		state := fmt.Sprintf("%d versions", len(versions))
 		switch {
 		case len(versions) == 0:
@@ -96,7 +96,7 @@ func (k keeper) list(ctx context.Context) error {
 		switch {
 		case inUse:
 			use = "in use: " + use
-			if len(versions) == 0 || use != "in use: latest" && !slices.Contains(versions, k.inUse[s.name]) {
+			if len(versions) == 0 || use != "in use: latest" && !slices.Contains(versions, k.SecretVersions[s.name]) {
 				empty = append(empty, s.name)
 			}
 		case s.optional:
@@ -109,7 +109,7 @@ func (k keeper) list(ctx context.Context) error {
 	_ = table.Flush()
 	if len(empty) > 0 {
 		return fmt.Errorf("%s has no such version: a program that reads it does not start. `scripts/secrets %s generate` makes our own keys, "+
-			"`scripts/secrets %[2]s set NAME` takes the others", strings.Join(empty, ", "), k.name)
+			"`scripts/secrets %[2]s set NAME` takes the others", strings.Join(empty, ", "), k.Name)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func newKey(version int) string {
 func (k keeper) rotate(ctx context.Context, name string) error {
 	if !slices.Contains(ours, name) {
 		return fmt.Errorf("%s is not a key of ours (%s): get a new one from whoever gave it, and `scripts/secrets %s set %[1]s`",
-			name, strings.Join(ours, ", "), k.name)
+			name, strings.Join(ours, ", "), k.Name)
 	}
 	value, err := k.gcloud(ctx, "", "secrets", "versions", "access", "latest", "--secret="+name)
 	if err != nil {
@@ -188,8 +188,8 @@ func (k keeper) store(ctx context.Context, name, value string) error {
 		return err
 	}
 	_, _ = fmt.Fprintf(k.output, "%s has a new version: programs read it when they start, so deploy", name)
-	if _, inUse := k.inUse[name]; !inUse {
-		_, _ = fmt.Fprintf(k.output, ", once it is in secret_versions of terraform/environments/%s.tfvars and applied", k.name)
+	if _, inUse := k.SecretVersions[name]; !inUse {
+		_, _ = fmt.Fprintf(k.output, ", once it is in secret_versions of terraform/environments/%s.tfvars and applied", k.Name)
 	}
 	_, _ = fmt.Fprintln(k.output)
 	return nil
@@ -206,18 +206,10 @@ func (k keeper) versions(ctx context.Context, name string) ([]string, error) {
 
 // gcloud runs the command line tool, with a text as its standard input, which is never among its arguments.
 func (k keeper) gcloud(ctx context.Context, input string, args ...string) (string, error) {
-	var said, complained bytes.Buffer
-	command := exec.CommandContext(ctx, "gcloud", append(args, "--project="+k.project, "--quiet")...) //nolint:gosec // names from our files
-	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &said, &complained
-	err := command.Run()
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return "", errors.New("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
-	case err != nil && strings.Contains(complained.String(), "NOT_FOUND"):
+	said, err := gcloud.CLI{Project: k.Project}.Run(ctx, input, args...)
+	if gcloud.NotFound(err) {
 		return "", fmt.Errorf("gcloud %s: there is no such secret or version; `terraform apply -target=google_secret_manager_secret.secret` makes the "+
 			"definitions", strings.Join(args[:4], " "))
-	case err != nil:
-		return "", fmt.Errorf("gcloud %s: %w: %s", strings.Join(args[:4], " "), err, strings.TrimSpace(complained.String()))
 	}
-	return said.String(), nil
+	return said, err
 }

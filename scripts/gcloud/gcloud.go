@@ -1,0 +1,89 @@
+// Package gcloud runs Google Cloud's command line tool.
+package gcloud
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// CLI runs the tool for one project. It may be used by several goroutines at once.
+type CLI struct {
+	Project string
+	Limit   time.Duration // for one call, which is ended then; zero: the context's alone
+}
+
+// Error is a call that failed. Whether something was changed is not known.
+type Error struct {
+	Command string // without its flags
+	Said    string // on the standard error
+	Err     error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("gcloud %s: %v: %s", e.Command, e.Err, e.Said)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// NotFound reports whether the call failed because what it names is not there.
+func NotFound(err error) bool {
+	var failed *Error
+	if !errors.As(err, &failed) {
+		return false
+	}
+	for _, words := range []string{"NOT_FOUND", "could not be found", "matched no objects", "not found: 404"} {
+		if strings.Contains(failed.Said, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// patience is how long the tool has to end by itself once it was told to.
+const patience = 5 * time.Second
+
+// Run runs the tool with a text as its standard input, which is never among its arguments, and returns what it prints. The error
+// of a call that failed is an [Error].
+func (c CLI) Run(ctx context.Context, input string, args ...string) (string, error) {
+	if c.Limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.Limit)
+		defer cancel()
+	}
+	var said, complained bytes.Buffer
+	command := exec.CommandContext(ctx, "gcloud", c.Args(args)...) //nolint:gosec // names from our files
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &said, &complained
+	// Whoever interrupts a script does not interrupt what it is changing: the script decides.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = patience
+	err := command.Run()
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "", errors.New("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
+	case err != nil:
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		words := args
+		for i, arg := range args {
+			if strings.HasPrefix(arg, "--") {
+				words = args[:i]
+				break
+			}
+		}
+		return "", &Error{strings.Join(words, " "), strings.TrimSpace(complained.String()), err}
+	}
+	return said.String(), nil
+}
+
+// Args are the arguments as the tool gets them.
+func (c CLI) Args(args []string) []string {
+	return append(append([]string(nil), args...), "--project="+c.Project, "--quiet")
+}
