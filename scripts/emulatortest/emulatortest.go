@@ -19,9 +19,16 @@ const emulatorPath = "./functions/cmd/emulator"
 // startTime is longer than the emulator takes to answer, by what a machine under load may add.
 const startTime = time.Minute
 
+// Emulator is a running one.
+type Emulator struct {
+	Base  string           // its URL
+	Log   *programtest.Log // all that it writes
+	Ended <-chan struct{}  // closed when it has ended
+}
+
 // Start builds and starts the emulator with the users' and the rate limits' data in the database at the URL, waits until it
 // answers, and stops it when the test ends. More of an environment may be given. The test's package has to be a folder of scripts.
-func Start(tb testing.TB, databaseURL string, environ ...string) (base string) {
+func Start(tb testing.TB, databaseURL string, environ ...string) *Emulator {
 	tb.Helper()
 	program := filepath.Join(tb.TempDir(), "emulator")
 	build := exec.CommandContext(tb.Context(), "go", "-C", "../..", "build", "-o", program, emulatorPath) //nolint:gosec // a temporary file
@@ -34,10 +41,10 @@ func Start(tb testing.TB, databaseURL string, environ ...string) (base string) {
 	}
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	_ = listener.Close()
-	var log programtest.Log
+	log := &programtest.Log{}
 	emulator := exec.Command(program) //nolint:gosec,noctx // built above; it is told to stop, and not killed
 	emulator.Env = append([]string{"DATABASE_URL=" + databaseURL, "PORT=" + port}, environ...)
-	emulator.Stdout, emulator.Stderr = &log, &log
+	emulator.Stdout, emulator.Stderr = log, log
 	if err := emulator.Start(); err != nil {
 		tb.Fatal(err)
 	}
@@ -54,10 +61,10 @@ func Start(tb testing.TB, databaseURL string, environ ...string) (base string) {
 			_ = emulator.Process.Kill()
 		}
 	})
-	base = "http://127.0.0.1:" + port
+	base := "http://127.0.0.1:" + port
 	for deadline := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
 		if answers(tb, base) {
-			return base
+			return &Emulator{base, log, ended}
 		}
 		select {
 		case <-ended:

@@ -83,7 +83,7 @@ func with(method, path string, status int) func(http.ResponseWriter, *http.Reque
 
 func TestSmoke(t *testing.T) { //nolint:paralleltest // all of it counts the users of one database
 	database := pgtest.EmptyURL(t)
-	base := emulatortest.Start(t, database, "ENVIRONMENT=staging")
+	base := emulatortest.Start(t, database, "ENVIRONMENT=staging").Base
 	smoke := func(t *testing.T, f *front, args ...string) (string, error) {
 		t.Helper()
 		server := httptest.NewServer(f)

@@ -15,6 +15,10 @@ import (
 // debianBinaries is where Debian puts the servers, which it keeps off PATH.
 const debianBinaries = "/usr/lib/postgresql/*/bin"
 
+// Binaries returns the folder of PostgreSQL's programs that [Start] uses, pg_dump and pg_restore among them where it has been
+// installed rather than downloaded.
+func Binaries() (string, error) { return find(os.Getenv("PATH"), debianBinaries, fetchEmbedded) }
+
 // find returns the folder of PostgreSQL's server programs: on the path, else the newest among those that the pattern
 // matches, else what fetch brings.
 func find(path, pattern string, fetch func() (string, error)) (string, error) {

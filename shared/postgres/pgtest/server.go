@@ -52,7 +52,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 func startServer(ctx context.Context, f folder) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if f.binaries, err = find(os.Getenv("PATH"), debianBinaries, fetchEmbedded); err != nil {
+	if f.binaries, err = Binaries(); err != nil {
 		return nil, err
 	}
 	s := &Server{exited: make(chan struct{})}
