@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -17,6 +18,31 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+// fill makes the sample of v1's data that v1 itself made.
+func fill(t *testing.T, url string) {
+	t.Helper()
+	script, err := os.ReadFile("../../functions/cmd/emulator/testdata/v1/sample.sql")
+	require.NoError(t, err)
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), string(script))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+}
+
+func TestMigrateV1sDatabase(t *testing.T) {
+	t.Parallel()
+	url := pgtest.EmptyURL(t)
+	fill(t, url)
+	for i, args := range [][]string{{"--check"}, nil, {"--check"}, nil, {"--check"}} {
+		var output bytes.Buffer
+		require.NoError(t, run(t.Context(), args, []string{"DATABASE_URL=" + url}, &output), output.String())
+		if args != nil {
+			assert.Equal(t, i > 0, strings.Contains(output.String(), `"pending":0`), output.String())
+		}
+	}
+}
 
 func TestMigrate(t *testing.T) {
 	t.Parallel()
