@@ -7,9 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/google/uuid"
 
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/config"
@@ -39,7 +43,14 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	var c configuration
 	flags := flag.NewFlagSet("migrate", flag.ContinueOnError)
 	flags.SetOutput(output)
-	check := flags.Bool("check", false, "change nothing: say what would be done, and fail if something stands in the way")
+	check := flags.Bool("check", false, "change nothing: report what would be done and how the databases are, and fail if something is in the way")
+	asJSON := flags.Bool("json", false, "with --check: write the report as JSON")
+	strict := flags.Bool("strict", false, "with --check: fail on warnings, too, as before v2 takes over")
+	v1 := flags.String("v1", "", "with --check: v1's own `base URL`, to prove by reading one profile through v1 that it serves this database")
+	v1Users := flags.String("v1-users", "", "with --check: `ids` of users just made through v1, separated by commas, which have to be there")
+	accounts := flags.String("accounts", "", "with --check: a `file` with an account's id and password a line, whose hashes have to fit")
+	instances := flags.Int("max-instances", math.MaxInt, "with --check: Terraform's max_instances of the environment")
+	v1Conns := flags.Int("v1-connections", -1, "with --check: how many connections v1 may take (100 where V1_DATABASE_LOGIN is set)")
 	rights := flags.Bool("grants", false, "migrate nothing: make the roles of the programs' logins, and give them their rights")
 	newIdentity := flags.Bool("new-identity", false, "migrate nothing: make the databases others than those that they are copies of, "+
 		"which begins a restoration. Programs that began with the originals end rather than take what a copy lacks for deleted")
@@ -90,19 +101,37 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 		log.InfoContext(ctx, "the databases are up to date")
 		return nil
 	}
-	report, err := migrations.Check(ctx, databases)
-	if err != nil {
+	p := preflight{databases: databases, logins: c.Logins, v1: *v1, accounts: *accounts, instances: *instances, v1Conns: *v1Conns}
+	if p.users, err = parseIDs(*v1Users); err != nil {
 		return err
 	}
-	for _, migration := range report.Pending {
-		log.InfoContext(ctx, "pending", "migration", migration)
+	if p.v1Conns < 0 {
+		p.v1Conns = 0
+		if c.Logins.V1 != "" {
+			p.v1Conns = usualV1Connections
+		}
 	}
-	for _, obstacle := range report.Obstacles {
-		log.ErrorContext(ctx, "in the way", "obstacle", obstacle)
+	found := p.look(ctx)
+	write := found.write
+	if *asJSON {
+		write = found.writeJSON
 	}
-	if len(report.Obstacles) > 0 {
-		return fmt.Errorf("%d obstacles are in the way", len(report.Obstacles))
+	return errors.Join(write(output), found.err(*strict))
+}
+
+// usualV1Connections is the size of Npgsql's pool.
+const usualV1Connections = 100
+
+func parseIDs(list string) (ids []uuid.UUID, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return nil, errors.New("--v1-users: holds something that is no id")
+		}
+		ids = append(ids, id)
 	}
-	log.InfoContext(ctx, "nothing is in the way", "pending", len(report.Pending))
-	return nil
+	return ids, nil
 }

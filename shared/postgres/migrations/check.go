@@ -13,8 +13,9 @@ import (
 
 // Report says what [Up] would do, and what keeps it from doing so.
 type Report struct {
-	Pending   []string // files of migrations, such as user/00002_password_tags.sql, those of lost or invalid indexes among them
-	Obstacles []string // sentences
+	Pending     []string // files of migrations, such as user/00002_password_tags.sql, those of lost or invalid indexes among them
+	Obstacles   []string // sentences
+	Differences []string // sentences: where the schema is not v1's and the service works all the same
 }
 
 // ObstaclesError says what stands in the way of the migrations.
@@ -30,13 +31,16 @@ func Check(ctx context.Context, databases postgres.Databases) (report Report, er
 			return err
 		}
 		pending := now.pending()
-		obstacles, err := s.obstacles(ctx, pool, len(pending) > 0)
+		obstacles, differences, err := s.obstacles(ctx, pool, len(pending) > 0)
 		obstacles = append(obstacles, now.lost()...)
 		for _, migration := range pending {
 			report.Pending = append(report.Pending, s.folder+"/"+migration)
 		}
 		for _, obstacle := range obstacles {
 			report.Obstacles = append(report.Obstacles, s.folder+": "+obstacle)
+		}
+		for _, difference := range differences {
+			report.Differences = append(report.Differences, s.folder+": "+difference)
 		}
 		return err
 	})
@@ -48,11 +52,12 @@ func exists(ctx context.Context, db postgres.Querier, table string) (there bool,
 	return there, postgres.Wrap("look for a table", err)
 }
 
-// obstacles finds what keeps the migrations from being applied, or the service from working on the result.
-func (s set) obstacles(ctx context.Context, pool *postgres.DB, isPending bool) (obstacles []string, err error) {
+// obstacles finds what keeps the migrations from being applied, or the service from working on the result; and how the schema
+// differs beside that.
+func (s set) obstacles(ctx context.Context, pool *postgres.DB, isPending bool) (obstacles, differences []string, err error) {
 	made, err := exists(ctx, pool, s.root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if isPending {
 		referenced, indexed := s.referenced, s.indexed
@@ -60,14 +65,14 @@ func (s set) obstacles(ctx context.Context, pool *postgres.DB, isPending bool) (
 			referenced, indexed = nil, nil
 		}
 		if obstacles, err = collect(ctx, pool, lackingRights, referenced, indexed); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if !made {
-		return obstacles, nil
+		return obstacles, nil, nil
 	}
-	differences, err := s.compare(ctx, pool)
-	return append(obstacles, differences...), err
+	fatal, differences, err := s.compare(ctx, pool)
+	return append(obstacles, fatal...), differences, err
 }
 
 // lackingRights is a sentence for each right that the role has not.
@@ -87,9 +92,10 @@ const lackingRights = `
 var errRollback = errors.New("roll back")
 
 // compare makes v1's schema as it should be out of temporary tables, says how the database differs from it, and undoes it.
-func (s set) compare(ctx context.Context, pool *postgres.DB) (differences []string, err error) {
+// What is fatal keeps the service from working.
+func (s set) compare(ctx context.Context, pool *postgres.DB) (fatal, differences []string, err error) {
 	err = postgres.InTx(ctx, pool, "compare with v1's schema", func(tx pgx.Tx) error {
-		differences = nil
+		fatal, differences = nil, nil
 		var schema string
 		if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
 			return postgres.Wrap("read schema", err)
@@ -100,12 +106,15 @@ func (s set) compare(ctx context.Context, pool *postgres.DB) (differences []stri
 		history := pgx.Identifier{schema, "__EFMigrationsHistory"}.Sanitize()
 		for _, step := range []struct {
 			make  set
+			found *[]string
 			query string
 			args  []any
 		}{
-			{s, differentColumns, []any{schema}},
-			{s, fmt.Sprintf(missingHistory, history), nil},
-			{s.other(), fmt.Sprintf(unknownHistory, history), nil}, // where the databases are one, it holds both sets
+			{s, &fatal, differentColumns, []any{schema}},
+			{s, &fatal, missingKeys, []any{schema}},
+			{s, &differences, otherDifferences, []any{schema}},
+			{s, &fatal, fmt.Sprintf(missingHistory, history), nil},
+			{s.other(), &fatal, fmt.Sprintf(unknownHistory, history), nil}, // where the databases are one, it holds both sets
 		} {
 			if err := step.make.makeV1(ctx, tx); err != nil {
 				return err
@@ -114,16 +123,16 @@ func (s set) compare(ctx context.Context, pool *postgres.DB) (differences []stri
 			if err != nil {
 				return err
 			}
-			if differences = append(differences, found...); len(differences) > 0 {
+			if *step.found = append(*step.found, found...); len(fatal) > 0 {
 				break // the history may be among what is missing
 			}
 		}
 		return errRollback
 	})
 	if !errors.Is(err, errRollback) {
-		return nil, err
+		return nil, nil, err
 	}
-	return differences, nil
+	return fatal, differences, nil
 }
 
 // makeV1 makes v1's tables where they are not. What marks a file's parts to goose is a comment to the server.
@@ -149,6 +158,66 @@ const differentColumns = `
 		AND (actual.attname IS NULL OR (actual.atttypid, actual.atttypmod, actual.attnotnull)
 			IS DISTINCT FROM (expected.atttypid, expected.atttypmod, expected.attnotnull))
 	ORDER BY c.relname, expected.attnum`
+
+// shapes lists what each of v1's tables has beside its columns' types: as it should be (the temporary tables) and as it is.
+// Names of constraints and indexes do not count, and v2's own are left out.
+const shapes = `
+	WITH tables AS (
+		SELECT oid, relname, relnamespace = pg_my_temp_schema() AS expected
+		FROM pg_class
+		WHERE relkind IN ('r', 'p') AND (relnamespace = pg_my_temp_schema() OR relnamespace = to_regnamespace(quote_ident($1::text))
+			AND relname IN (SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'))
+	), keys AS (
+		SELECT t.relname, t.expected, o.conname AS name, o.contype <> 'c' AS is_key,
+			CASE o.contype
+				WHEN 'p' THEN 'primary key'
+				WHEN 'u' THEN 'unique constraint'
+				WHEN 'f' THEN 'foreign key to ' || (SELECT relname FROM pg_class WHERE oid = o.confrelid)
+					|| CASE o.confdeltype WHEN 'c' THEN ' on delete cascade' ELSE '' END || CASE WHEN o.convalidated THEN '' ELSE ' that was never validated' END
+				ELSE 'constraint ' || o.conname END
+			|| coalesce(' (' || (SELECT string_agg(attname, ', ' ORDER BY n) FROM unnest(o.conkey) WITH ORDINALITY AS k (attnum, n)
+				JOIN pg_attribute USING (attnum) WHERE attrelid = t.oid) || ')', '') AS shape
+		FROM pg_constraint o JOIN tables t ON t.oid = o.conrelid
+		WHERE o.contype IN ('p', 'u', 'f', 'c', 'x')
+		UNION ALL
+		SELECT t.relname, t.expected, c.relname, i.indisunique,
+			CASE WHEN i.indisunique THEN 'unique ' ELSE '' END || 'index (' || (
+				SELECT string_agg(pg_get_indexdef(i.indexrelid, n::int, false), ', ' ORDER BY n) FROM generate_series(1, i.indnkeyatts) AS n) || ')'
+				|| CASE WHEN i.indisvalid THEN '' ELSE ' that is invalid' END
+				|| coalesce(' where ' || pg_get_expr(i.indpred, i.indrelid), '')
+		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN tables t ON t.oid = i.indrelid
+		WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND conrelid = i.indrelid) AND c.relname NOT LIKE 'v2\_%'
+	), members AS (
+		SELECT t.relname, t.expected, attname, attnotnull, pg_get_expr(d.adbin, d.adrelid) AS value
+		FROM pg_attribute a JOIN tables t ON t.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+		WHERE attnum > 0 AND NOT attisdropped
+	)`
+
+// missingKeys are the constraints and unique indexes that statements of ours rely on, and columns that they do not fill.
+const missingKeys = shapes + `
+	SELECT format('the table %I has no %s', relname, shape) FROM keys wanted
+	WHERE expected AND is_key AND NOT EXISTS (SELECT FROM keys k WHERE NOT k.expected AND (k.relname, k.shape) = (wanted.relname, wanted.shape))
+	UNION ALL
+	SELECT format('the column %I.%I is not v1''s and has to be filled, which v2 does not', relname, attname) FROM members found
+	WHERE NOT expected AND attnotnull AND value IS NULL
+		AND NOT EXISTS (SELECT FROM members m WHERE m.expected AND (m.relname, m.attname) = (found.relname, found.attname))
+	ORDER BY 1`
+
+const otherDifferences = shapes + `
+	SELECT format('the table %I has no %s', relname, shape) FROM keys wanted
+	WHERE expected AND NOT is_key AND NOT EXISTS (SELECT FROM keys k WHERE NOT k.expected AND (k.relname, k.shape) = (wanted.relname, wanted.shape))
+	UNION ALL
+	SELECT format('the table %I has another %s: %I', relname, shape, name) FROM keys found
+	WHERE NOT expected AND NOT EXISTS (SELECT FROM keys k WHERE k.expected AND (k.relname, k.shape) = (found.relname, found.shape))
+	UNION ALL
+	SELECT format('the column %I.%I is not v1''s', relname, attname) FROM members found
+	WHERE NOT expected AND (NOT attnotnull OR value IS NOT NULL)
+		AND NOT EXISTS (SELECT FROM members m WHERE m.expected AND (m.relname, m.attname) = (found.relname, found.attname))
+	UNION ALL
+	SELECT format('the column %I.%I has the default %s and not %s', relname, attname, coalesce(found.value, 'none'), coalesce(wanted.value, 'none'))
+	FROM members found JOIN members wanted USING (relname, attname)
+	WHERE wanted.expected AND NOT found.expected AND found.value IS DISTINCT FROM wanted.value
+	ORDER BY 1`
 
 const missingHistory = `
 	SELECT 'v1''s migration ' || "MigrationId" || ' has not been applied'

@@ -337,6 +337,20 @@ func TestCheckNamesWhatStandsInTheWay(t *testing.T) {
 		"another type": {
 			`ALTER TABLE public.user_events ALTER id TYPE text`, "user: the column user_events.id is of another type than uuid not null",
 		},
+		"no primary key": {`ALTER TABLE public.user_events DROP CONSTRAINT pk_user_events`, "user: the table user_events has no primary key (user_id, id)"},
+		"no foreign key": {
+			`ALTER TABLE public.user_events DROP CONSTRAINT fk_user_events_users_user_id`,
+			"user: the table user_events has no foreign key to users on delete cascade (user_id)",
+		},
+		"a key that keeps users": {
+			`ALTER TABLE public.user_events DROP CONSTRAINT fk_user_events_users_user_id, ADD FOREIGN KEY (user_id) REFERENCES public.users`,
+			"user: the table user_events has no foreign key to users on delete cascade (user_id)",
+		},
+		"no unique index": {`DROP INDEX public.ix_users_user_lookup`, "user: the table users has no unique index (user_lookup)"},
+		"a column to be filled": {
+			`ALTER TABLE public.shared_items ADD views int NOT NULL DEFAULT 0; ALTER TABLE public.shared_items ALTER views DROP DEFAULT`,
+			"user: the column shared_items.views is not v1's and has to be filled, which v2 does not",
+		},
 		"no history": {`DROP TABLE public."__EFMigrationsHistory"`, `user: the column "__EFMigrationsHistory"."MigrationId" is missing`},
 	}
 	for name, c := range cases {
@@ -353,6 +367,24 @@ func TestCheckNamesWhatStandsInTheWay(t *testing.T) {
 			assert.Equal(t, before, list(t, url, everything), "something was changed")
 		})
 	}
+}
+
+func TestCheckNamesWhereASchemaIsNotV1s(t *testing.T) {
+	t.Parallel()
+	url := pgtest.EmptyURL(t)
+	load(t, url, "sample.sql")
+	exec(t, url, `DROP INDEX public.ix_user_events_expiry;
+		CREATE INDEX later ON public.user_events (last_accessed) WHERE expiry IS NOT NULL;
+		ALTER TABLE public.users ADD note text, ALTER encryption_iv DROP DEFAULT, ADD CONSTRAINT small CHECK (octet_length(salt) < 100)`)
+	report := check(t, url, url)
+	assert.Empty(t, report.Obstacles)
+	assert.Equal(t, []string{
+		"user: the column users.encryption_iv has the default none and not '\\x'::bytea",
+		"user: the column users.note is not v1's",
+		"user: the table user_events has another index (last_accessed) where (expiry IS NOT NULL): later",
+		"user: the table user_events has no index (expiry)",
+		"user: the table users has another constraint small (salt): small",
+	}, report.Differences)
 }
 
 func TestCheckNamesRightsThatAreLacking(t *testing.T) {

@@ -148,3 +148,23 @@ func (s set) forget(ctx context.Context, pool *postgres.DB) error {
 	}
 	return postgres.Wrap("take back records of migrations", err)
 }
+
+// touched finds the tables that a migration makes an index or a reference on.
+var touched = regexp.MustCompile(`(?m)(?:^CREATE (?:UNIQUE )?INDEX CONCURRENTLY v2_\w+ ON (\w+)|REFERENCES (\w+))`)
+
+// Touches says which tables the migration, of a name as in [Report], reads in order to make an index, and which it locks for a
+// moment so as to refer to them.
+func Touches(migration string) (indexed, referred []string, err error) {
+	text, err := files.ReadFile(migration)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read a migration: %w", err)
+	}
+	for _, match := range touched.FindAllStringSubmatch(string(text), -1) {
+		if match[1] != "" {
+			indexed = append(indexed, match[1])
+		} else if !strings.HasSuffix(migration, "00001_v1_schema.sql") {
+			referred = append(referred, match[2])
+		}
+	}
+	return indexed, referred, nil
+}
