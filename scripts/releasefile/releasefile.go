@@ -165,7 +165,7 @@ func Write(path string, r Release) error {
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // renamed when all went well
 	_, err = file.Write(append(data, '\n'))
-	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil { //nolint:gosec // other steps read it under other accounts
+	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(file.Name(), path)

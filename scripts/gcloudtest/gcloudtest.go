@@ -1,0 +1,140 @@
+// Package gcloudtest stands in for Google Cloud in tests of what drives it: a program named gcloud that keeps its state in a file,
+// refuses what the real one refuses, fails on demand, and notes how it was called; and a server for Cloud Monitoring. Tests
+// compare the state that is left, and not the calls.
+package gcloudtest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Cloud is a stand-in that is first in the path.
+type Cloud struct {
+	tb   testing.TB
+	path string // of the state
+}
+
+var (
+	built    sync.Once
+	program  string
+	buildErr error
+)
+
+// build makes the program once a process, and lets go's cache decide whether there is something to do.
+func build() {
+	root, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		buildErr = err
+		return
+	}
+	program = filepath.Join(strings.TrimSpace(string(root)), "..", ".local", "gcloudtest", "gcloud")
+	const path = "github.com/liftlog/liftlog-api/scripts/gcloudtest/gcloud"
+	command := exec.CommandContext(context.Background(), "go", "build", "-o", program, path) //nolint:gosec // our own
+	command.Stderr = os.Stderr
+	buildErr = command.Run()
+}
+
+// New puts a stand-in with the state first in the path, until the test ends. Such a test cannot be parallel.
+func New(tb testing.TB, s State) *Cloud {
+	tb.Helper()
+	built.Do(build)
+	require.NoError(tb, buildErr, "build the stand-in for gcloud")
+	c := &Cloud{tb, filepath.Join(tb.TempDir(), "state.json")}
+	c.Reset(s)
+	tb.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	tb.Setenv(StateVariable, c.path)
+	return c
+}
+
+// Reset replaces the state.
+func (c *Cloud) Reset(s State) {
+	c.tb.Helper()
+	content, err := json.Marshal(s, json.Deterministic(true))
+	require.NoError(c.tb, err)
+	require.NoError(c.tb, os.WriteFile(c.path, content, 0o600))
+}
+
+// State returns what is kept.
+func (c *Cloud) State() State {
+	c.tb.Helper()
+	var seen State
+	c.Change(func(s *State) { seen = *s })
+	return seen
+}
+
+// Change changes what is kept, between two calls.
+func (c *Cloud) Change(change func(*State)) {
+	c.tb.Helper()
+	require.NoError(c.tb, update(c.path, func(s *State) error {
+		change(s)
+		return nil
+	}))
+}
+
+// Lint fails the test unless the real tool's own parser, which needs no network, takes every command line that the stand-in has
+// seen. Where the tool is not installed it says so.
+func (c *Cloud) Lint() {
+	c.tb.Helper()
+	tool := installed()
+	if tool == "" {
+		c.tb.Log("gcloud is not installed: whether it takes these command lines is not known")
+		return
+	}
+	type line struct {
+		Command string `json:"command_string"`
+	}
+	var lines []line
+	for _, call := range c.State().Calls {
+		quoted := make([]string, len(call))
+		for i, arg := range call {
+			quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'"'"'`) + "'"
+		}
+		one := line{"gcloud " + strings.Join(quoted, " ")}
+		if !slices.Contains(lines, one) {
+			lines = append(lines, one)
+		}
+	}
+	require.NotEmpty(c.tb, lines)
+	content, err := json.Marshal(lines)
+	require.NoError(c.tb, err)
+	folder := c.tb.TempDir()
+	file := filepath.Join(folder, "commands.json")
+	require.NoError(c.tb, os.WriteFile(file, content, 0o600))
+	command := exec.CommandContext(c.tb.Context(), tool, "meta", "lint-gcloud-commands", "--commands-file="+file) //nolint:gosec // as installed
+	command.Env = append(os.Environ(), "CLOUDSDK_CONFIG="+folder)                                                 // nobody's account
+	said, err := command.Output()
+	require.NoError(c.tb, err, "%s", said)
+	var verdicts []struct {
+		Command string `json:"command_string"`
+		Success bool   `json:"success"`
+		Message string `json:"error_message"`
+	}
+	require.NoError(c.tb, json.Unmarshal(said, &verdicts))
+	require.Len(c.tb, verdicts, len(lines))
+	for _, v := range verdicts {
+		assert.True(c.tb, v.Success, "%s: %s", v.Command, v.Message)
+	}
+}
+
+// installed is where the real tool is, if it is.
+func installed() string {
+	for _, folder := range filepath.SplitList(os.Getenv("PATH")) {
+		if folder == filepath.Dir(program) {
+			continue
+		}
+		if tool, err := exec.LookPath(filepath.Join(folder, "gcloud")); err == nil {
+			return tool
+		}
+	}
+	return ""
+}
