@@ -16,7 +16,12 @@ import (
 type CLI struct {
 	Project string
 	Limit   time.Duration // for one call, which is ended then; zero: the context's alone
+	Exec    Exec          // nil: the program that is in the path
 }
+
+// Exec runs the tool with its arguments and a text as its standard input, and returns what it prints and what it complains of. It
+// ends with the context.
+type Exec func(ctx context.Context, input string, args []string) (said, complained string, err error)
 
 // Error is a call that failed. Whether something was changed is not known.
 type Error struct {
@@ -56,14 +61,11 @@ func (c CLI) Run(ctx context.Context, input string, args ...string) (string, err
 		ctx, cancel = context.WithTimeout(ctx, c.Limit)
 		defer cancel()
 	}
-	var said, complained bytes.Buffer
-	command := exec.CommandContext(ctx, "gcloud", c.Args(args)...) //nolint:gosec // names from our files
-	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &said, &complained
-	// Whoever interrupts a script does not interrupt what it is changing: the script decides.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = patience
-	err := command.Run()
+	run := c.Exec
+	if run == nil {
+		run = program
+	}
+	said, complained, err := run(ctx, input, c.Args(args))
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", errors.New("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
@@ -78,12 +80,25 @@ func (c CLI) Run(ctx context.Context, input string, args ...string) (string, err
 				break
 			}
 		}
-		return "", &Error{strings.Join(words, " "), strings.TrimSpace(complained.String()), err}
+		return "", &Error{strings.Join(words, " "), strings.TrimSpace(complained), err}
 	}
-	return said.String(), nil
+	return said, nil
 }
 
 // Args are the arguments as the tool gets them.
 func (c CLI) Args(args []string) []string {
 	return append(append([]string(nil), args...), "--project="+c.Project, "--quiet")
+}
+
+// program runs the one in the path.
+func program(ctx context.Context, input string, args []string) (said, complained string, err error) {
+	var output, complaints bytes.Buffer
+	command := exec.CommandContext(ctx, "gcloud", args...) //nolint:gosec // names from our files
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &output, &complaints
+	// Whoever interrupts a script does not interrupt what it is changing: the script decides.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = patience
+	err = command.Run()
+	return output.String(), complaints.String(), err
 }

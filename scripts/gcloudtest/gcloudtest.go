@@ -4,7 +4,9 @@
 package gcloudtest
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +56,22 @@ func New(tb testing.TB, s State) *Cloud {
 	tb.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	tb.Setenv(StateVariable, c.path)
 	return c
+}
+
+// Exec does what the program does without starting one: for tests of very many calls.
+func (c *Cloud) Exec(ctx context.Context, input string, args []string) (said, complained string, err error) {
+	var output, complaints bytes.Buffer
+	status := make(chan int, 1)
+	go func() { status <- Run(c.path, args, strings.NewReader(input), &output, &complaints) }()
+	select {
+	case <-ctx.Done():
+		return "", "", ctx.Err()
+	case failed := <-status:
+		if failed > 0 {
+			err = fmt.Errorf("exit status %d", failed)
+		}
+		return output.String(), complaints.String(), err
+	}
 }
 
 // Reset replaces the state.
