@@ -33,7 +33,7 @@ func state() gcloudtest.State {
 // gcloud runs a command line, by way of the path as scripts do.
 func gcloud(t *testing.T, input, line string) (string, error) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "gcloud", append(strings.Fields(line), "--project=liftlog", "--quiet")...) //nolint:gosec // a test's
+	command := exec.CommandContext(t.Context(), "gcloud", append(strings.Fields(line), "--project=liftlog", "--quiet")...)
 	command.Stdin = strings.NewReader(input)
 	said, err := command.CombinedOutput()
 	return string(said), err

@@ -19,7 +19,7 @@ import (
 const StateVariable = "GCLOUDTEST_STATE"
 
 // Token is what print-access-token prints.
-const Token = "ya29.stand-in" //nolint:gosec // of nobody
+const Token = "ya29.stand-in"
 
 // call is one command line, taken apart.
 type call struct {
@@ -376,7 +376,7 @@ func copyObject(s *State, c call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, os.WriteFile(to, []byte(found.Content), 0o600) //nolint:gosec // where the test wants it
+		return nil, os.WriteFile(to, []byte(found.Content), 0o600)
 	}
 	var (
 		content []byte

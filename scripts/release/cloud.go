@@ -142,7 +142,8 @@ func (t *tool) share(ctx context.Context, one target, to string, percent int, re
 	if percent < 100 {
 		shares += fmt.Sprintf(",%s=%d", rest, 100-percent)
 	}
-	return t.change(context.WithoutCancel(ctx), t.limit, "", "run", "services", "update-traffic", one.name, "--to-revisions="+shares, "--region="+t.Region)
+	ctx = context.WithoutCancel(ctx)
+	return t.change(ctx, t.limit, "", "run", "services", "update-traffic", one.name, "--to-revisions="+shares, "--region="+t.Region)
 }
 
 // set gives a target all that it had or shall have: a service's revision all of the traffic, or a job its image.

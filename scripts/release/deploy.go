@@ -146,8 +146,8 @@ func (t *tool) hasPassed(ctx context.Context, d deployment) error {
 		}
 	}
 	if len(not) > 0 {
-		return fmt.Errorf("staging has not passed commit %s (%s without the tag %s): deploy it there, `scripts/smoke` it, and `scripts/deploy staging --passed`",
-			d.release, strings.Join(not, ", "), passedTag)
+		return fmt.Errorf("staging has not passed commit %s (%s without the tag %s): deploy it there, `scripts/smoke` it, and "+
+			"`scripts/deploy staging --passed`", d.release, strings.Join(not, ", "), passedTag)
 	}
 	return nil
 }
@@ -253,7 +253,7 @@ func (t *tool) deploy(ctx context.Context, d deployment) error {
 	}
 	r.settled(move)
 	if err := t.writeRecord(ctx, r); err != nil {
-		return fmt.Errorf("%s runs %s, and that is not recorded: deploy again. %w", t.Name, d.release, err)
+		return fmt.Errorf("%s runs %s, and that is not recorded, so deploy again: %w", t.Name, d.release, err)
 	}
 	t.say("%s runs %s", t.Name, d.release)
 	return nil
@@ -308,7 +308,7 @@ func (t *tool) prepare(ctx context.Context, d deployment, live map[string]curren
 	}
 	err = each(missing, func(one target) error { return t.makeRevision(ctx, one, d.images[one.name]) })
 	if err != nil {
-		return nil, fmt.Errorf("no traffic was moved, and a revision that was made gets none. The log of one that does not start says why. %w", err)
+		return nil, fmt.Errorf("no traffic was moved, and a revision that was made gets none; the log of one that does not start says why: %w", err)
 	}
 	if t.dry {
 		for _, one := range missing {
@@ -322,7 +322,8 @@ func (t *tool) prepare(ctx context.Context, d deployment, live map[string]curren
 	}
 	for _, one := range missing {
 		if made[one.name].image != d.images[one.name] || made[one.name].ready == "" {
-			return nil, fmt.Errorf("the latest revision of %s is not the one that was just made, or has not started: who else is at work? Deploy again", one.name)
+			return nil, fmt.Errorf("the latest revision of %s is not the one that was just made, or has not started: who else is at work? Deploy again",
+				one.name)
 		}
 		after[one.name] = made[one.name].ready
 	}
@@ -387,9 +388,9 @@ func (t *tool) undo(ctx context.Context, move []target, r record, why error) err
 	}
 	t.say("%v: going back", why)
 	if err := t.goBack(ctx, move, r); err != nil {
-		return fmt.Errorf("%w. Going back failed as well, and %s may be between two releases: `scripts/rollback %s`. %w", why, t.Name, t.Name, err)
+		return fmt.Errorf("%w; going back failed as well, and %s may be between two releases: `scripts/rollback %s`; %w", why, t.Name, t.Name, err)
 	}
-	return fmt.Errorf("%w. Every service and job is back on what it ran before", why)
+	return fmt.Errorf("%w; every service and job is back on what it ran before", why)
 }
 
 // goBack puts targets back on what they ran before, as many as it can, and records it.

@@ -156,7 +156,7 @@ func TestACanaryThatIsEndedGoesBack(t *testing.T) {
 		}
 	}
 	err := w.runWith(ctx, w.tool(), "", "deploy", "production", "--release="+w.file(2), "--monitoring="+w.monitoring.URL, "--canary=10,50,100")
-	require.ErrorContains(t, err, "the deployment was ended. Every service and job is back")
+	require.ErrorContains(t, err, "the deployment was ended; every service and job is back")
 	w.runs(1)
 	w.unlocked()
 	require.NoError(t, w.deploy(2))
@@ -403,4 +403,21 @@ func releaseFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "release.json")
 	require.NoError(t, releasefile.Write(path, file))
 	return path
+}
+
+func TestOnlyWhatABrokenDeploymentMovedGoesBack(t *testing.T) {
+	w := newWorld(t, "staging")
+	require.NoError(t, w.deploy(2, "GetUser"))
+	w.cloud.Change(func(s *gcloudtest.State) { // one service has moved, the other has not, and neither moves any more
+		s.Faults = []gcloudtest.Fault{{Matching: "update-traffic", Skip: 1, Times: 1000, Kind: gcloudtest.Refused}}
+	})
+	require.ErrorContains(t, w.deploy(2), "may be between two releases: `scripts/rollback staging`")
+	w.cloud.Change(func(s *gcloudtest.State) { s.Faults = nil })
+	require.ErrorContains(t, w.deploy(3, "GetUser"), "a deployment of "+commit(2)+" was broken off, and ")
+	require.ErrorContains(t, w.run("", "deploy", "staging", "--renew"), "was broken off")
+	require.NoError(t, w.run("", "rollback", "staging"))
+	s := w.cloud.State()
+	for name, want := range map[string]int{"get-user": 2, "chat-service": 1, "health": 1, "cleanup": 1, "migrate": 1} {
+		assert.Equal(t, want, releaseOf(s, name), name)
+	}
 }

@@ -114,7 +114,8 @@ func (t *tool) take(ctx context.Context, doing string) error {
 		t.held = &there
 		return nil
 	}
-	return fmt.Errorf("%s is locked by %s. Wait until that has ended; if nobody is at work any more, `scripts/lock %[1]s --break`", t.Name, t.describe(there))
+	return fmt.Errorf("%s is locked by %s. Wait until that has ended; if nobody is at work any more, `scripts/lock %[1]s --break`", t.Name,
+		t.describe(there))
 }
 
 // describe says whose the claim is, and how old.
@@ -132,8 +133,8 @@ func (t *tool) claimed(ctx context.Context) (claim, error) {
 		return claim{}, err
 	}
 	var c claim
-	if json.Unmarshal([]byte(said), &c) != nil || c.Token == "" {
-		return claim{}, nil
+	if failure := json.Unmarshal([]byte(said), &c); failure != nil || c.Token == "" {
+		return claim{}, nil //nolint:nilerr // it is a lock all the same
 	}
 	return c, nil
 }

@@ -127,7 +127,7 @@ func TestACommandRunsUnderTheLock(t *testing.T) {
 	folder := t.TempDir()
 	seen := filepath.Join(folder, "seen")
 	require.NoError(t, w.run("build 17", "lock", "staging", "--", "sh", "-c", `echo "$LOCK_HOLDER" >`+seen))
-	content, err := os.ReadFile(seen) //nolint:gosec // of this test
+	content, err := os.ReadFile(seen)
 	require.NoError(t, err)
 	assert.Equal(t, "build 17\n", string(content))
 	w.unlocked()
@@ -152,7 +152,17 @@ func TestAProgramThatIsEndedDuringACanaryGoesBack(t *testing.T) {
 	}
 	require.NoError(t, program.Process.Signal(syscall.SIGTERM))
 	require.Error(t, program.Wait())
-	assert.Contains(t, said.String(), "deploy: the deployment was ended. Every service and job is back on what it ran before")
+	assert.Contains(t, said.String(), "deploy: the deployment was ended; every service and job is back on what it ran before")
 	w.runs(1)
+	w.unlocked()
+}
+
+func TestALockWhoseAnswerIsLostIsHeld(t *testing.T) {
+	w := newWorld(t, "staging")
+	w.cloud.Change(func(s *gcloudtest.State) {
+		s.Faults = []gcloudtest.Fault{{Matching: "storage cp - " + lock, Times: 1, Kind: gcloudtest.Lost}}
+	})
+	require.NoError(t, w.deploy(2))
+	w.runs(2)
 	w.unlocked()
 }

@@ -71,7 +71,8 @@ type tool struct {
 
 // run does what the arguments ask for: a verb, an environment described in the folder of Terraform's configuration, and the rest.
 func run(ctx context.Context, args []string, folder string, getenv func(string) string, output io.Writer) error {
-	return (&tool{output: output, limit: callLimit, revisionLimit: revisionLimit, answer: answerLimit, now: time.Now, sleep: sleep}).run(ctx, args, folder, getenv)
+	t := tool{output: output, limit: callLimit, revisionLimit: revisionLimit, answer: answerLimit, now: time.Now, sleep: sleep}
+	return t.run(ctx, args, folder, getenv)
 }
 
 func (t *tool) run(ctx context.Context, args []string, folder string, getenv func(string) string) error {

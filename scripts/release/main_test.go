@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,10 +56,10 @@ func programOf(name string) string {
 
 // image is a program's in a release, which is a digit.
 func image(program string, release int) string {
-	return registry + program + "@sha256:" + strings.Repeat(fmt.Sprint(release), 63) + fmt.Sprint(slices.Index(releasefile.Programs, program))
+	return registry + program + "@sha256:" + strings.Repeat(strconv.Itoa(release), 63) + strconv.Itoa(slices.Index(releasefile.Programs, program))
 }
 
-func commit(release int) string { return strings.Repeat(fmt.Sprint(release), 40) }
+func commit(release int) string { return strings.Repeat(strconv.Itoa(release), 40) }
 
 // world is an environment with release 1, and files of releases 1 to 3 of which staging has passed 1 and 2.
 type world struct {

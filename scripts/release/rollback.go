@@ -45,7 +45,7 @@ func (t *tool) rollback(ctx context.Context, names []string) error {
 			"`gcloud run services update-traffic SERVICE --to-revisions=REVISION=100` goes to a revision by hand", strings.Join(nothing, ", "), t.Name)
 	}
 	if err := t.goBack(ctx, chosen, r); err != nil {
-		return fmt.Errorf("%w. What could be put back is back: run it again", err)
+		return fmt.Errorf("%w; what could be put back is back: run it again", err)
 	}
 	t.say("%s is back on what it ran before %s", t.Name, r.Release)
 	return nil

@@ -94,14 +94,15 @@ func (t *tool) watch(ctx context.Context, r rules, services []target, of record)
 			t.say("only %.0f requests came within %s, and --on-quiet=promote goes on", requests, r.wait)
 			return nil
 		default:
-			return fmt.Errorf("only %.0f requests came to the new revisions within %s, and %.0f are needed to judge it: deploy at a busier time, or with --on-quiet=promote",
-				requests, r.wait, r.least)
+			return fmt.Errorf("only %.0f requests came to the new revisions within %s, and %.0f are needed to judge it: deploy at a busier time, or with "+
+				"--on-quiet=promote", requests, r.wait, r.least)
 		}
 	}
 }
 
 // requestsOf are the requests of revisions within a range, by class of response.
-const requestsOf = `sum by (response_code_class) (increase(run_googleapis_com:request_count{monitored_resource="cloud_run_revision",revision_name=~"%s"}[%ds]))`
+const requestsOf = `sum by (response_code_class) ` +
+	`(increase(run_googleapis_com:request_count{monitored_resource="cloud_run_revision",revision_name=~"%s"}[%ds]))`
 
 // leastRange is that of a query: Cloud Run's metrics have a point a minute, and an increase needs two.
 const leastRange = 2 * time.Minute
