@@ -68,7 +68,7 @@ type keeper struct {
 // ours are the secrets that are keys of our own, which nobody else knows.
 var ours = []string{"CHAT_TOKEN_KEY", "CREDENTIAL_KEY"}
 
-// maxKeys is how many keys of ours count at most after a new one has come: those before the last one have been renewed long ago.
+// maxKeys is how many keys of ours count at most: what those before the last one have made was renewed long ago.
 const maxKeys = 3
 
 // keyLength is that of a key of ours in bytes: of the hash that it is used with.
@@ -137,7 +137,8 @@ func newKey(version int) string {
 	return strconv.Itoa(version) + ":" + base64.StdEncoding.EncodeToString(key)
 }
 
-// rotate puts a new key in front, which signs from now on. The ones before still count, so nobody notices.
+// rotate brings in a new key, in two steps with a deployment after each, so that no instance meets what a key has made that it does
+// not know: first the new key comes behind the one that signs, then it comes before it. Those before still count.
 func (k keeper) rotate(ctx context.Context, name string) error {
 	if !slices.Contains(ours, name) {
 		return fmt.Errorf("%s is not a key of ours (%s): get a new one from whoever gave it, and `scripts/secrets %s set %[1]s`",
@@ -148,13 +149,30 @@ func (k keeper) rotate(ctx context.Context, name string) error {
 		return err
 	}
 	keys := strings.Split(strings.TrimSpace(value), ",")
-	number, _, _ := strings.Cut(strings.TrimSpace(keys[0]), ":")
-	newest, err := strconv.Atoi(number)
-	if err != nil {
-		return fmt.Errorf("%s holds no keys of the form version:base64", name)
+	newest, at := 0, 0
+	for i, key := range keys {
+		number, _, _ := strings.Cut(strings.TrimSpace(key), ":")
+		version, err := strconv.Atoi(number)
+		if err != nil {
+			return fmt.Errorf("%s holds no keys of the form version:base64", name)
+		}
+		if version > newest {
+			newest, at = version, i
+		}
 	}
-	keys = append([]string{newKey(newest + 1)}, keys...)
-	return k.store(ctx, name, strings.Join(keys[:min(len(keys), maxKeys)], ","))
+	then := "the new key signs"
+	if at > 0 { // it has been deployed behind the one that signs
+		waiting := keys[at]
+		keys = slices.Insert(slices.Delete(keys, at, at+1), 0, waiting)
+	} else {
+		keys = slices.Insert(keys, 1, newKey(newest+1))
+		then = "rotate again: the new key is known, and does not sign yet"
+	}
+	if err := k.store(ctx, name, strings.Join(keys[:min(len(keys), maxKeys)], ",")); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(k.output, "After `scripts/deploy %s --renew` %s\n", k.Name, then)
+	return err
 }
 
 func (k keeper) set(ctx context.Context, name string, input io.Reader) error {
@@ -187,7 +205,7 @@ func (k keeper) store(ctx context.Context, name, value string) error {
 	if _, err := k.gcloud(ctx, value, "secrets", "versions", "add", name, "--data-file=-"); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(k.output, "%s has a new version: programs read it when they start, so deploy", name)
+	_, _ = fmt.Fprintf(k.output, "%s has a new version, which programs read when they start: `scripts/deploy %s --renew`", name, k.Name)
 	if _, inUse := k.SecretVersions[name]; !inUse {
 		_, _ = fmt.Fprintf(k.output, ", once it is in secret_versions of terraform/environments/%s.tfvars and applied", k.Name)
 	}
