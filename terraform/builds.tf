@@ -41,6 +41,7 @@ resource "google_project_iam_member" "pipeline" {
     "roles/iam.serviceAccountUser",
     "roles/logging.admin",
     "roles/monitoring.admin",
+    "roles/ondemandscanning.admin",
     "roles/resourcemanager.projectIamAdmin",
     "roles/run.admin",
     "roles/servicenetworking.networksAdmin",
@@ -94,7 +95,7 @@ resource "google_cloudbuild_trigger" "pull_requests" {
   description     = "Checks and tests; a stranger's only after somebody who may write has said /gcbrun."
   location        = var.region
   service_account = google_service_account.pull_requests.id
-  filename        = "cloudbuild.yaml"
+  filename        = "cloudbuild.pull-request.yaml"
 
   repository_event_config {
     repository = var.build_repository
@@ -102,6 +103,35 @@ resource "google_cloudbuild_trigger" "pull_requests" {
       branch          = ".*"
       comment_control = "COMMENTS_ENABLED_FOR_EXTERNAL_CONTRIBUTORS_ONLY"
     }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+# Begins a release with each commit of the branch. What its file of Cloud Build does not declare, it must not be given.
+resource "google_cloudbuild_trigger" "release" {
+  count = var.build_repository == null || var.release_trigger == null ? 0 : 1
+
+  name            = "release"
+  description     = "Brings a commit to ${var.environment}."
+  location        = var.region
+  service_account = google_service_account.pipeline.id
+  filename        = var.release_trigger.file
+
+  repository_event_config {
+    repository = var.build_repository
+    push {
+      branch = var.release_trigger.branch
+    }
+  }
+
+  approval_config {
+    approval_required = var.release_trigger.approval
+  }
+
+  substitutions = {
+    _STATE_BUCKET = var.state_bucket
+    _URL          = "https://${var.host}"
   }
 
   depends_on = [google_project_service.api]

@@ -283,6 +283,24 @@ variable "registry" {
   nullable = false
 }
 
+variable "release_trigger" {
+  description = <<-EOT
+    Which file of Cloud Build brings each commit of a branch (a regular expression) here, and whether somebody has to approve
+    that first. Null: nothing comes here by itself.
+  EOT
+  type = object({
+    approval = bool
+    branch   = optional(string, "^main$")
+    file     = string
+  })
+  default = null
+
+  validation {
+    condition     = var.release_trigger == null || contains(["cloudbuild.yaml", "cloudbuild.production.yaml"], try(var.release_trigger.file, ""))
+    error_message = "release_trigger.file is neither cloudbuild.yaml, which ends at staging, nor cloudbuild.production.yaml."
+  }
+}
+
 variable "secret_versions" {
   description = <<-EOT
     The version of each secret that is in use: a number, or latest. A secret that is not here is not given to any program:

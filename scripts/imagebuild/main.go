@@ -21,13 +21,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/google"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/liftlog/liftlog-api/scripts/environment"
 	"github.com/liftlog/liftlog-api/scripts/releasefile"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err := run(ctx, os.Args[1:], "..", os.Stdout)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "images:", err)
 		os.Exit(1)
@@ -52,19 +53,30 @@ type build struct {
 	output     io.Writer
 }
 
-func run(ctx context.Context, args []string, output io.Writer) error {
+// run builds what is checked out at root.
+func run(ctx context.Context, args []string, root string, output io.Writer) error {
 	flags := flag.NewFlagSet("images", flag.ContinueOnError)
 	flags.SetOutput(output)
-	b := build{root: "..", platforms: map[string][]string{}, output: output}
+	b := build{root: root, platforms: map[string][]string{}, output: output}
 	flags.StringVar(&b.commit, "commit", "", "the commit that is built, in full; empty: git's, which has to be checked out without changes")
+	flags.StringVar(&b.repository, "repository", "", "where each program's own is; empty: the registry of terraform/environments")
 	dry := flags.Bool("dry-run", false, "build nothing, only say what would be built")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() != 1 || strings.ContainsAny(flags.Arg(0), "@ ") || !strings.Contains(flags.Arg(0), "/") {
-		return errors.New("it takes one repository, such as europe-west1-docker.pkg.dev/liftlog-images/liftlog")
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%s is not understood", flags.Arg(0))
 	}
-	b.repository = strings.TrimSuffix(flags.Arg(0), "/")
+	if b.repository == "" {
+		staging, err := environment.Read(filepath.Join(b.root, "terraform"), "staging")
+		if err != nil {
+			return err
+		}
+		b.repository = staging.Registry
+	}
+	if strings.ContainsAny(b.repository, "@ ") || !strings.Contains(b.repository, "/") {
+		return errors.New("--repository has to be of the form europe-west1-docker.pkg.dev/liftlog-images/liftlog")
+	}
 	for _, program := range releasefile.Programs {
 		b.platforms[program] = []string{releasefile.AMD64, releasefile.ARM64}
 	}

@@ -249,10 +249,12 @@ func TestWhatIsNoIndexIsRefused(t *testing.T) {
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	commit := strings.Repeat("a", 40)
-	for _, args := range [][]string{nil, {"liftlog"}, {"example.com/liftlog@sha256:1"}, {"example.com/a", "example.com/b"}} {
-		require.ErrorContains(t, run(t.Context(), args, io.Discard), "it takes one repository")
+	for _, repository := range []string{"liftlog", "example.com/liftlog@sha256:1", "example.com/a example.com/b"} {
+		require.ErrorContains(t, run(t.Context(), []string{"--repository", repository}, "../..", io.Discard), "--repository has to be of the form")
 	}
 	var output bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"--dry-run", "--commit", commit, "example.com/liftlog"}, &output))
+	require.NoError(t, run(t.Context(), []string{"--dry-run", "--commit", commit}, "../..", &output))
+	assert.Contains(t, output.String(), "into europe-west1-docker.pkg.dev/liftlog-images/liftlog/server with the tag")
+	require.NoError(t, run(t.Context(), []string{"--dry-run", "--commit", commit, "--repository", "example.com/liftlog"}, "../..", &output))
 	assert.Contains(t, output.String(), "would build ./chat-service into example.com/liftlog/chat with the tag "+commit+"\n")
 }

@@ -5,6 +5,8 @@ host         = "api.liftlog.com"
 state_bucket = "liftlog-terraform"
 registry     = { project = "liftlog-images", location = "europe-west1" }
 
+release_trigger = { file = "cloudbuild.production.yaml", approval = true }
+
 database = {
   tier              = "db-custom-2-7680"
   disk_gb           = 20

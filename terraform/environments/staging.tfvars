@@ -6,6 +6,8 @@ host         = "staging-api.liftlog.com"
 state_bucket = "liftlog-terraform"
 registry     = { project = "liftlog-images", location = "europe-west1" }
 
+release_trigger = { file = "cloudbuild.yaml", approval = false }
+
 database = {
   tier              = "db-custom-1-3840"
   max_connections   = 200

@@ -4,8 +4,20 @@ mock_provider "google" {}
 run "production" {
   command = plan
   variables {
+    build_repository = "projects/p/locations/europe-west1/connections/c/repositories/r"
+
     v1        = { host = "v1.liftlog.com", login = "liftlog" }
     v2_weight = { reads = 0, writes = 0 }
+  }
+
+  assert {
+    condition     = google_cloudbuild_trigger.release[0].approval_config[0].approval_required && google_cloudbuild_trigger.release[0].filename == "cloudbuild.production.yaml"
+    error_message = "production takes a release that nobody has approved"
+  }
+
+  assert {
+    condition     = google_cloudbuild_trigger.pull_requests[0].filename == "cloudbuild.pull-request.yaml"
+    error_message = "pull requests are built by what deploys"
   }
 
   assert {

@@ -24,6 +24,7 @@ run "values_out_of_their_range" {
     notification_emails   = ["nobody"]
     project               = "X"
     region                = "Europe"
+    release_trigger       = { file = "cloudbuild.pull-request.yaml", approval = false }
     secret_versions       = { CHAT_TOKEN_KEY = "latest", OPENAI_API_KEY = "first", CREDENTIAL_KEY = "2" }
     settings              = { DATABASE_URL = "postgres://elsewhere" } # Terraform's
     subnet                = "10.8.0.0/26"
@@ -33,7 +34,7 @@ run "values_out_of_their_range" {
   expect_failures = [
     var.armor_blocked_regions, var.armor_requests_per_minute, var.billing_account, var.build_repository, var.database, var.environment,
     var.existing_instance, var.host, var.images, var.max_instances, var.monthly_budget, var.notification_channels, var.notification_emails,
-    var.project, var.region, var.secret_versions, var.settings, var.subnet, var.v1, var.v2_weight,
+    var.project, var.region, var.release_trigger, var.secret_versions, var.settings, var.subnet, var.v1, var.v2_weight,
   ]
 }
 
