@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
 
 const root = "../.."
@@ -44,7 +46,7 @@ var prepared = sync.OnceValues(func() (string, error) {
 var preparedIn string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := pgtest.Run(m)
 	if preparedIn != "" {
 		_ = os.RemoveAll(preparedIn)
 	}
