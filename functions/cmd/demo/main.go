@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/liftlog/liftlog-api/shared/config"
+	"github.com/liftlog/liftlog-api/shared/web"
 )
 
 func main() {
@@ -32,21 +35,61 @@ func main() {
 func run(ctx context.Context, args []string, output io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(output)
+	base := flags.String("url", "http://localhost:8080/v2", "the base URL")
+	state := flags.String("state", "", "fill the environment with people who stay, and keep their ids and passwords in this file")
+	clear := flags.Bool("clear", false, "remove the people of the --state file")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(output, "usage: demo [BASE]\n\nPlays two people through what the app does. BASE is http://localhost:8080/v2 unless given.")
+		_, _ = fmt.Fprintln(output, "usage: demo [--url BASE] [--state FILE [--clear]]\n\n"+
+			"Plays two people through what the app does, or fills an environment with people. Not against production.")
+		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	base := "http://localhost:8080/v2"
 	if flags.NArg() > 0 {
-		base = strings.TrimSuffix(flags.Arg(0), "/")
+		return fmt.Errorf("%s is not understood: --help says what is", flags.Arg(0))
 	}
-	return play(ctx, &client{base: base}, output)
+	if *clear && *state == "" {
+		return errors.New("--clear needs the --state file that says who is to be removed")
+	}
+	c := &client{base: strings.TrimSuffix(*base, "/")}
+	if err := c.mayBePlayedWith(ctx); err != nil {
+		return err
+	}
+	switch {
+	case *clear:
+		return clearAll(ctx, c, *state, output)
+	case *state != "":
+		return fill(ctx, c, *state, output)
+	}
+	return play(ctx, c, output)
 }
 
 // client speaks to the server as the app does.
 type client struct{ base string }
+
+// mayBePlayedWith asks the server for its environment, and refuses production and whatever does not tell.
+func (c *client) mayBePlayedWith(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base, "/v2")+"/health", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("GET /health: %w", err)
+	}
+	_ = response.Body.Close()
+	switch environment := config.Environment(response.Header.Get(web.EnvironmentHeader)); environment {
+	case config.Development, config.Staging:
+		return nil
+	case config.Production:
+		return errors.New("this is production: only development and staging may be played with")
+	default:
+		return errors.New("the server does not tell which environment it is, and it might be production")
+	}
+}
 
 // requestTimeout bounds one request.
 const requestTimeout = 30 * time.Second

@@ -44,7 +44,7 @@ func TestTheWholeStory(t *testing.T) {
 	db := pgtest.Pool(t, postgres.Options{URL: url, MaxConns: 1})
 	for _, prefix := range []string{"/v2", ""} {
 		var output bytes.Buffer
-		require.NoError(t, run(t.Context(), []string{server.URL + prefix}, &output))
+		require.NoError(t, run(t.Context(), []string{"--url", server.URL + prefix}, &output))
 		assert.Contains(t, output.String(), "Both have deleted their accounts, and nothing of theirs is found.")
 		for _, table := range []string{
 			"users", "user_events", "user_follow_secrets", "user_inbox_items", "shared_items", "v2_password_tags", "v2_password_proofs", "v2_feed_clocks",
@@ -60,10 +60,10 @@ func TestAServerThatIsNotOneIsNoticed(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(nil)
 	server.Close()
-	require.ErrorContains(t, run(t.Context(), []string{server.URL}, &bytes.Buffer{}), "POST /user/create")
+	require.ErrorContains(t, run(t.Context(), []string{"--url", server.URL}, &bytes.Buffer{}), "GET /health")
 	var output bytes.Buffer
 	require.ErrorIs(t, run(t.Context(), []string{"--help"}, &output), flag.ErrHelp)
-	assert.Contains(t, output.String(), "BASE")
+	assert.Contains(t, output.String(), "--url BASE")
 }
 
 func TestSealedTextIsNotTakenFromAnybodyElse(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 // person is somebody with an account and the keys to it.
 type person struct {
+	Name     string    `json:"name"`
 	ID       uuid.UUID `json:"id"`
 	Lookup   string    `json:"lookup"`
 	Password string    `json:"password"`
@@ -25,25 +26,36 @@ type person struct {
 
 // newPerson makes an account with a profile, as the app does at its first start.
 func newPerson(ctx context.Context, c *client, name string) (*person, error) {
-	p := &person{key: newKey()}
+	p, err := newAccount(ctx, c, name)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.introduce(ctx, c)
+}
+
+// newAccount makes an account without a profile.
+func newAccount(ctx context.Context, c *client, name string) (*person, error) {
+	p := &person{Name: name, key: newKey()}
 	var err error
 	if p.rsa, err = newRSAKey(); err != nil {
 		return nil, err
 	}
-	if err := c.call(ctx, http.MethodPost, "/user/create", object{}, p); err != nil {
-		return nil, err
-	}
+	return p, c.call(ctx, http.MethodPost, "/user/create", object{}, p)
+}
+
+// introduce gives the account its profile.
+func (p *person) introduce(ctx context.Context, c *client) error {
 	public, err := encodePublicKey(p.rsa)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	iv := newIV()
-	encrypted, err := encrypt(p.key, iv, []byte(name))
+	encrypted, err := encrypt(p.key, iv, []byte(p.Name))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	profile := object{"id": p.ID, "password": p.Password, "encryptedName": encrypted, "encryptionIV": iv, "rsaPublicKey": public}
-	return p, c.call(ctx, http.MethodPut, "/user", profile, nil)
+	return c.call(ctx, http.MethodPut, "/user", profile, nil)
 }
 
 // signed is a request that proves who sends it.
