@@ -99,6 +99,12 @@ func faults(text []byte) error {
 		for _, volume := range step.Volumes {
 			mounted[volume.Name]++
 		}
+		for _, script := range scripted.FindAllString(strings.Join(append(step.Args, step.Entrypoint), " "), -1) {
+			info, err := os.Stat(filepath.Join(root, script))
+			if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+				fault("%s runs %s, which is no program", step.Id, script)
+			}
+		}
 	}
 	for volume, steps := range mounted {
 		if steps < 2 {
@@ -172,6 +178,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"field in another case":  {"waitFor: [scan]", "waitfor: [scan]", "waitfor"},
 		"unknown field above":    {"timeout: 7200s", "timeOut: 7200s", "timeOut"},
 		"id twice":               {"- id: scan", "- id: images", "no id of its own"},
+		"no script":              {"scripts/scan", "scripts/scam", "scripts/scam, which is no program"},
 		"no timeout":             {"timeout: 7200s\n", "", "no timeout"},
 		"another log":            {"CLOUD_LOGGING_ONLY", "LEGACY", "options.logging"},
 		"half":                   {whole[len(whole)/2:], "", ""},
