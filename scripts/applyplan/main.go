@@ -24,7 +24,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	t := tool{folder: "../terraform", release: "../" + releasefile.Path, output: os.Stdout}
+	t := tool{folder: "terraform", release: releasefile.Path, output: os.Stdout}
 	err := t.run(ctx, os.Args[1:])
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "apply:", err)

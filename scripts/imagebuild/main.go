@@ -28,7 +28,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], "..", os.Stdout)
+	err := run(ctx, os.Args[1:], ".", os.Stdout)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "images:", err)
 		os.Exit(1)
@@ -165,7 +165,9 @@ func (b build) ko(ctx context.Context, program string) (refs []string, err error
 		"KO_DOCKER_REPO=" + b.repository + "/" + program, "KO_CONFIG_PATH=scripts/tools/ko", "GOFLAGS=-buildvcs=false",
 	}, b.environ)
 	ko.Stdout, ko.Stderr = b.output, b.output
-	ko.Cancel = func() error { return ko.Process.Signal(syscall.SIGTERM) }
+	// The tool is the go command's child, which ends without it.
+	ko.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ko.Cancel = func() error { return syscall.Kill(-ko.Process.Pid, syscall.SIGTERM) }
 	ko.WaitDelay = endTime
 	if err := ko.Run(); err != nil {
 		return nil, err
