@@ -26,6 +26,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/functions/recorded"
 	"github.com/liftlog/liftlog-api/shared/cleanup"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
@@ -183,7 +184,7 @@ func (r restricted) serve(tb testing.TB, s stores, database string) *httptest.Se
 }
 
 // play has every program of the group's kind do all that it does, and compares the answers with what was recorded.
-func (r restricted) play(tb testing.TB, group grants.Group, cases []recorded) {
+func (r restricted) play(tb testing.TB, group grants.Group, cases []recorded.Case) {
 	tb.Helper()
 	if group == grants.Cleanup {
 		r.playCleanup(tb)
@@ -195,7 +196,7 @@ func (r restricted) play(tb testing.TB, group grants.Group, cases []recorded) {
 	}
 	s := newStores(tb)
 	server := r.serve(tb, s, database)
-	replay := replay{server: server, values: map[string]string{"web-key": testWebKey}, prefix: "/v2"}
+	replay := replay{server: server, values: recorded.Values{"web-key": testWebKey}, prefix: "/v2"}
 	for _, c := range cases {
 		if _, path, _ := strings.Cut(c.Request, " "); strings.HasPrefix(path, "/ai") == (group == grants.Limits) {
 			replay.play(tb, c)
@@ -374,7 +375,7 @@ func fails(t *testing.T, f func(testing.TB)) []string {
 	return a.said
 }
 
-func recordedCases(t *testing.T) (cases []recorded) {
+func recordedCases(t *testing.T) (cases []recorded.Case) {
 	t.Helper()
 	file, err := os.ReadFile("testdata/v1/http.json")
 	require.NoError(t, err)
