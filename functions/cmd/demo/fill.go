@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,7 +109,7 @@ func fill(ctx context.Context, c *client, path string, output io.Writer) error {
 	// The unanswered ones come last, as each answer empties an inbox.
 	for _, role := range cast {
 		for _, name := range role.asks {
-			if _, err := ask(ctx, c, people[role.name], people[name]); err != nil {
+			if err := ask(ctx, c, people[role.name], people[name]); err != nil {
 				return fmt.Errorf("%s asks %s: %w", role.name, name, err)
 			}
 		}
@@ -119,18 +118,18 @@ func fill(ctx context.Context, c *client, path string, output io.Writer) error {
 	return nil
 }
 
-// ask leaves a request to follow, and returns the public key of whom it is for.
-func ask(ctx context.Context, c *client, who, whom *person) (*rsa.PublicKey, error) {
+// ask leaves a request to follow.
+func ask(ctx context.Context, c *client, who, whom *person) error {
 	key, err := who.findKey(ctx, c, whom.Lookup)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return key, who.send(ctx, c, whom.ID, key, followMessage{Kind: "request", FromID: who.ID})
+	return who.send(ctx, c, whom.ID, key, followMessage{Kind: "request", FromID: who.ID})
 }
 
 // follow is a request with its answer, both read.
 func follow(ctx context.Context, c *client, who, whom *person) error {
-	if _, err := ask(ctx, c, who, whom); err != nil {
+	if err := ask(ctx, c, who, whom); err != nil {
 		return err
 	}
 	if _, err := whom.receive(ctx, c); err != nil {
@@ -169,7 +168,7 @@ func clearAll(ctx context.Context, c *client, path string, output io.Writer) err
 	for _, p := range slices.Clone(state.People) {
 		err := c.call(ctx, http.MethodPost, "/user/delete", object{"id": p.ID, "password": p.Password}, nil)
 		if err != nil {
-			if gone := expectStatus(err, http.StatusNotFound); gone != nil {
+			if gone := expectMissing(err); gone != nil {
 				return fmt.Errorf("remove %s: %w", p.Name, gone)
 			}
 		}

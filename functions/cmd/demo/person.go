@@ -137,11 +137,11 @@ func (p *person) leave(ctx context.Context, c *client) error {
 	if err := c.call(ctx, http.MethodPost, "/user/delete", object{"id": p.ID, "password": p.Password}, nil); err != nil {
 		return err
 	}
-	gone := expectStatus(c.call(ctx, http.MethodGet, "/user/"+p.Lookup, nil, nil), http.StatusNotFound)
-	inbox := expectStatus(c.call(ctx, http.MethodPost, "/inbox", p.signed(nil), nil), http.StatusNotFound)
+	gone := expectMissing(c.call(ctx, http.MethodGet, "/user/"+p.Lookup, nil, nil))
+	inbox := expectMissing(c.call(ctx, http.MethodPost, "/inbox", p.signed(nil), nil))
 	var shared error
 	if p.sharedItem != "" {
-		shared = expectStatus(c.call(ctx, http.MethodGet, "/shareditem/"+p.sharedItem, nil, nil), http.StatusNotFound)
+		shared = expectMissing(c.call(ctx, http.MethodGet, "/shareditem/"+p.sharedItem, nil, nil))
 	}
 	return errors.Join(gone, inbox, shared)
 }
