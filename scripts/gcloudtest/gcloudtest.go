@@ -99,55 +99,63 @@ func (c *Cloud) Change(change func(*State)) {
 	}))
 }
 
-// Lint fails the test unless the real tool's own parser, which needs no network, takes every command line that the stand-in has
-// seen. Where the tool is not installed it says so.
+// Lint fails the test unless the real tool's own parser takes every command line that the stand-in has seen.
 func (c *Cloud) Lint() {
 	c.tb.Helper()
-	tool := installed()
-	if tool == "" {
-		c.tb.Log("gcloud is not installed: whether it takes these command lines is not known")
-		return
-	}
-	type line struct {
-		Command string `json:"command_string"`
-	}
-	var lines []line
+	var lines []string
 	for _, call := range c.State().Calls {
 		quoted := make([]string, len(call))
 		for i, arg := range call {
 			quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'"'"'`) + "'"
 		}
-		one := line{"gcloud " + strings.Join(quoted, " ")}
-		if !slices.Contains(lines, one) {
-			lines = append(lines, one)
-		}
+		lines = append(lines, "gcloud "+strings.Join(quoted, " "))
 	}
-	require.NotEmpty(c.tb, lines)
-	content, err := json.Marshal(lines)
-	require.NoError(c.tb, err)
-	folder := c.tb.TempDir()
+	Lint(c.tb, lines)
+}
+
+// Lint fails the test unless the real tool's own parser, which needs no network, takes every command line. Where the tool is not
+// installed it says so.
+func Lint(tb testing.TB, lines []string) {
+	tb.Helper()
+	tool := installed()
+	if tool == "" {
+		tb.Log("gcloud is not installed: whether it takes these command lines is not known")
+		return
+	}
+	lines = slices.Compact(slices.Sorted(slices.Values(lines)))
+	require.NotEmpty(tb, lines)
+	type line struct {
+		Command string `json:"command_string"`
+	}
+	commands := make([]line, len(lines))
+	for i := range lines {
+		commands[i].Command = lines[i]
+	}
+	content, err := json.Marshal(commands)
+	require.NoError(tb, err)
+	folder := tb.TempDir()
 	file := filepath.Join(folder, "commands.json")
-	require.NoError(c.tb, os.WriteFile(file, content, 0o600))
-	command := exec.CommandContext(c.tb.Context(), tool, "meta", "lint-gcloud-commands", "--commands-file="+file) //nolint:gosec // as installed
-	command.Env = append(os.Environ(), "CLOUDSDK_CONFIG="+folder)                                                 // nobody's account
+	require.NoError(tb, os.WriteFile(file, content, 0o600))
+	command := exec.CommandContext(tb.Context(), tool, "meta", "lint-gcloud-commands", "--commands-file="+file) //nolint:gosec // as installed
+	command.Env = append(os.Environ(), "CLOUDSDK_CONFIG="+folder)                                               // nobody's account
 	said, err := command.Output()
-	require.NoError(c.tb, err, "%s", said)
+	require.NoError(tb, err, "%s", said)
 	var verdicts []struct {
 		Command string `json:"command_string"`
 		Success bool   `json:"success"`
 		Message string `json:"error_message"`
 	}
-	require.NoError(c.tb, json.Unmarshal(said, &verdicts))
-	require.Len(c.tb, verdicts, len(lines))
+	require.NoError(tb, json.Unmarshal(said, &verdicts))
+	require.Len(tb, verdicts, len(lines))
 	for _, v := range verdicts {
-		assert.True(c.tb, v.Success, "%s: %s", v.Command, v.Message)
+		assert.True(tb, v.Success, "%s: %s", v.Command, v.Message)
 	}
 }
 
 // installed is where the real tool is, if it is.
 func installed() string {
 	for _, folder := range filepath.SplitList(os.Getenv("PATH")) {
-		if folder == filepath.Dir(program) {
+		if program != "" && folder == filepath.Dir(program) {
 			continue
 		}
 		if tool, err := exec.LookPath(filepath.Join(folder, "gcloud")); err == nil {
