@@ -45,6 +45,7 @@ func (t tool) run(ctx context.Context, args []string) error {
 	flags.SetOutput(t.output)
 	replace := flags.Bool("allow-replace", false, "apply what destroys or replaces something as well")
 	dry := flags.Bool("dry-run", false, "only plan")
+	flags.StringVar(&t.release, "release", t.release, "the file of the release whose images new services begin with")
 	names, err := parse(flags, args)
 	if err != nil {
 		return err

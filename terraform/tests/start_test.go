@@ -64,8 +64,8 @@ func start(ctx context.Context, program string, serves bool, environ []string) e
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var log programtest.Log
-	command := exec.CommandContext(ctx, program) //nolint:gosec // built by this test's script
-	command.Env = append(slices.Clone(environ), "PORT="+port)
+	command := exec.CommandContext(ctx, program) //nolint:gosec // from an image that was made here
+	command.Env = slices.Concat(environ, []string{"PORT=" + port})
 	command.Stdout, command.Stderr = &log, &log
 	if !serves {
 		if err := command.Run(); err != nil {

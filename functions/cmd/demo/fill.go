@@ -168,7 +168,7 @@ func clearAll(ctx context.Context, c *client, path string, output io.Writer) err
 	for _, p := range slices.Clone(state.People) {
 		err := c.call(ctx, http.MethodPost, "/user/delete", object{"id": p.ID, "password": p.Password}, nil)
 		if err != nil {
-			if gone := expectMissing(err); gone != nil {
+			if gone := expectNotFound(err); gone != nil {
 				return fmt.Errorf("remove %s: %w", p.Name, gone)
 			}
 		}

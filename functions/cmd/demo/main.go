@@ -300,8 +300,8 @@ func shareItem(ctx context.Context, c *client, owner *person, text string) error
 	return nil
 }
 
-// expectMissing makes a success of the answer that what was asked for is not there.
-func expectMissing(err error) error {
+// expectNotFound turns the failure that is expected into success.
+func expectNotFound(err error) error {
 	if e, ok := errors.AsType[*statusError](err); ok && e.status == http.StatusNotFound {
 		return nil
 	}

@@ -137,11 +137,11 @@ func (p *person) leave(ctx context.Context, c *client) error {
 	if err := c.call(ctx, http.MethodPost, "/user/delete", object{"id": p.ID, "password": p.Password}, nil); err != nil {
 		return err
 	}
-	gone := expectMissing(c.call(ctx, http.MethodGet, "/user/"+p.Lookup, nil, nil))
-	inbox := expectMissing(c.call(ctx, http.MethodPost, "/inbox", p.signed(nil), nil))
+	gone := expectNotFound(c.call(ctx, http.MethodGet, "/user/"+p.Lookup, nil, nil))
+	inbox := expectNotFound(c.call(ctx, http.MethodPost, "/inbox", p.signed(nil), nil))
 	var shared error
 	if p.sharedItem != "" {
-		shared = expectMissing(c.call(ctx, http.MethodGet, "/shareditem/"+p.sharedItem, nil, nil))
+		shared = expectNotFound(c.call(ctx, http.MethodGet, "/shareditem/"+p.sharedItem, nil, nil))
 	}
 	return errors.Join(gone, inbox, shared)
 }
