@@ -27,3 +27,8 @@ output "services" {
   description = "Each function's service, and the chat's."
   value       = merge({ for name, f in local.functions : name => f.service }, { chat-service = "chat-service" })
 }
+
+output "traffic" {
+  description = "How many of a hundred requests on v1's own paths are ours, and whether the chat is."
+  value       = { reads = var.v2_weight.reads, writes = var.v2_weight.writes, chat = var.chat_on_v2 }
+}
