@@ -128,7 +128,9 @@ func TestACanaryThatIsNotWellGoesBack(t *testing.T) {
 			begun := w.clock
 			args := append([]string{"deploy", "production", "--release=" + w.file(2), "--monitoring=" + w.monitoring.URL, "--canary=10,100"}, c.args...)
 			run := w.tool()
-			run.answer = 200 * time.Millisecond // for the slow one
+			if c.health == gcloudtest.Slow {
+				run.answer = 200 * time.Millisecond
+			}
 			err := w.runWith(t.Context(), run, "", args...)
 			assert.Equal(t, c.after, w.clock.Sub(begun))
 			w.unlocked()
@@ -248,7 +250,7 @@ func TestACallThatDoesNotEndIsEnded(t *testing.T) {
 			s.Faults = []gcloudtest.Fault{{Matching: "update-traffic get-user", Times: 1, Kind: kind}}
 		})
 		run := w.tool()
-		run.limit = 5 * time.Second
+		run.limit = 10 * time.Second
 		err := w.runWith(t.Context(), run, "", "deploy", "staging", "--release="+w.file(2))
 		require.ErrorContains(t, err, "deadline exceeded")
 		w.runs(1, kind)
