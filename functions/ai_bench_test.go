@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/planner/openai"
@@ -20,14 +21,14 @@ import (
 // BenchmarkPlanWorkout compares the whole handler, limit and database included, with the planner's model alone: what lies
 // between their medians is ours.
 func BenchmarkPlanWorkout(b *testing.B) {
-	deps := newDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
+	deps := functionstest.NewDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
 	model, err := plannertest.Start(plannertest.WithPace(20*time.Millisecond, 1<<20))
 	require.NoError(b, err)
 	b.Cleanup(model.Close)
 	client := openai.New(config.Model{Name: "gpt-4o", BaseURL: model.URL()})
 	deps.Planner, deps.Limits.WebPerDay = planner.New(client), 10_000
 	deps.Limiter = ratelimit.New(ratelimit.Options{DB: deps.DB, TokensPerDay: 1 << 40})
-	service := handlerOf(deps)
+	service := functionstest.Handler(deps)
 	request := planner.Request{
 		Messages: []planner.Message{{Role: planner.System, Text: "x"}, {Role: planner.User, Text: "x"}},
 		Shape:    planner.Shape{Name: "GetGymPlan", Way: planner.Called, Strict: true, Schema: []byte(`{"type":"object","properties":{},"required":[],"additionalProperties":false}`)},
@@ -43,7 +44,7 @@ func BenchmarkPlanWorkout(b *testing.B) {
 		}},
 		{"whole", func(b *testing.B) {
 			b.Helper()
-			require.Equal(b, http.StatusOK, call(b, service, http.MethodPost, "/v2/ai/workout", goodWorkout).Code)
+			require.Equal(b, http.StatusOK, functionstest.Call(b, service, http.MethodPost, "/v2/ai/workout", functionstest.GoodWorkout).Code)
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"context"
@@ -12,80 +12,63 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/shared/apierr"
-	"github.com/liftlog/liftlog-api/shared/config"
-	"github.com/liftlog/liftlog-api/shared/planner"
-	"github.com/liftlog/liftlog-api/shared/planner/openai"
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
-const goodWorkout = `{"attributes":{"gender":"Male","weightRange":"70-80","age":30,"daysPerWeek":3,"goals":["Build muscle"],` +
-	`"experience":"Beginner","useImperialUnits":false,"additionalInfo":"none"}}`
-
-// newPlanner serves everything on a model that a test steers.
-func newPlanner(t *testing.T) (http.Handler, Deps, *plannertest.Server) {
-	t.Helper()
-	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 4})
-	model, err := plannertest.Start(plannertest.WithPace(0, 1<<20))
-	require.NoError(t, err)
-	t.Cleanup(model.Close)
-	quick := openai.DefaultLimits
-	quick.Pause = time.Millisecond
-	deps.Planner = planner.New(openai.New(config.Model{Name: "gpt-4o", BaseURL: model.URL()}, openai.WithLimits(quick)))
-	return handlerOf(deps), deps, model
-}
-
 // counted is how many requests the web's key has spent.
-func counted(t *testing.T, deps Deps) (n int) {
+func counted(t *testing.T, deps functions.Deps) (n int) {
 	t.Helper()
 	require.NoError(t, deps.DB.QueryRow(t.Context(), `SELECT coalesce((SELECT cardinality(requests) FROM rate_limit_consumptions WHERE key = $1), 0)`,
-		string(ratelimit.PlanKey(webKey))).Scan(&n))
+		string(ratelimit.PlanKey(functionstest.WebKey))).Scan(&n))
 	return n
 }
 
 func TestThePlannerChecksTokenThenBodyThenLimit(t *testing.T) {
 	t.Parallel()
-	handler, deps, model := newPlanner(t)
+	handler, deps, model := functionstest.NewPlanner(t)
 	send := func(authorization, body string) (status int, retryAfter string) {
-		r := newRequest(t, http.MethodPost, "/v2/ai/workout", body)
+		r := functionstest.NewRequest(t, http.MethodPost, "/v2/ai/workout", body)
 		r.Header.Set("Authorization", authorization)
-		w := serve(handler, r)
+		w := functionstest.Serve(t, handler, r)
 		return w.Code, w.Header().Get("Retry-After")
 	}
 	status, _ := send("Web wrong", "{")
 	assert.Equal(t, http.StatusUnauthorized, status)
-	status, _ = send("Web "+webKey, "{}")
+	status, _ = send("Web "+functionstest.WebKey, "{}")
 	assert.Equal(t, http.StatusBadRequest, status)
 	assert.Zero(t, counted(t, deps), "neither has cost a request")
 	for range deps.Limits.WebPerDay {
-		status, _ = send("Web "+webKey, goodWorkout)
+		status, _ = send("Web "+functionstest.WebKey, functionstest.GoodWorkout)
 		assert.Equal(t, http.StatusOK, status)
 	}
-	status, retryAfter := send("Bearer Web "+webKey, goodWorkout)
+	status, retryAfter := send("Bearer Web "+functionstest.WebKey, functionstest.GoodWorkout)
 	assert.Equal(t, http.StatusTooManyRequests, status)
 	at, err := http.ParseTime(retryAfter)
 	require.NoError(t, err)
 	assert.WithinDuration(t, time.Now().Add(24*time.Hour), at, time.Minute)
-	status, _ = send("Web "+webKey, "{}")
+	status, _ = send("Web "+functionstest.WebKey, "{}")
 	assert.Equal(t, http.StatusBadRequest, status, "the body comes before the limit")
 	assert.Equal(t, deps.Limits.WebPerDay, model.Count())
 }
 
 func TestOnlyWhatTheModelAnsweredIsSpent(t *testing.T) {
 	t.Parallel()
-	handler, deps, model := newPlanner(t)
+	handler, deps, model := functionstest.NewPlanner(t)
 	away := plannertest.Reply{Status: http.StatusInternalServerError}
 	model.Script(away, away, away)
-	w := call(t, handler, http.MethodPost, "/v2/ai/workout", goodWorkout)
+	w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/workout", functionstest.GoodWorkout)
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.NotEmpty(t, w.Header().Get("Retry-After"))
 	assert.Zero(t, counted(t, deps), "it never answered")
 
 	model.Script(plannertest.Reply{Refusal: "No."})
-	w = call(t, handler, http.MethodPost, "/v2/ai/workout", goodWorkout)
+	w = functionstest.Call(t, handler, http.MethodPost, "/v2/ai/workout", functionstest.GoodWorkout)
 	assert.Equal(t, http.StatusBadGateway, w.Code)
 	assert.Equal(t, "application/problem+json; charset=utf-8", w.Header().Get("Content-Type"))
 	var problem struct {
@@ -98,7 +81,7 @@ func TestOnlyWhatTheModelAnsweredIsSpent(t *testing.T) {
 	model.Script(plannertest.Reply{End: plannertest.Silent})
 	ctx, hangUp := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, hangUp)
-	serve(handler, newRequest(t, http.MethodPost, "/v2/ai/session",
+	functionstest.Serve(t, handler, functionstest.NewRequest(t, http.MethodPost, "/v2/ai/session",
 		`{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{},"useImperialUnits":false,"additionalInfo":""}}`).WithContext(ctx))
 	assert.Equal(t, 2, counted(t, deps), "who hangs up has spent it")
 	require.Eventually(t, func() bool { return model.Active() == 0 }, 5*time.Second, time.Millisecond, "and nobody waits for the model any more")
@@ -106,7 +89,7 @@ func TestOnlyWhatTheModelAnsweredIsSpent(t *testing.T) {
 
 func TestWhatARestartBreaksOffIsGivenBack(t *testing.T) {
 	t.Parallel()
-	handler, deps, model := newPlanner(t)
+	handler, deps, model := functionstest.NewPlanner(t)
 	model.Script(plannertest.Reply{End: plannertest.Silent})
 	ctx, cut := context.WithCancelCause(t.Context())
 	go func() {
@@ -115,15 +98,15 @@ func TestWhatARestartBreaksOffIsGivenBack(t *testing.T) {
 		}
 		cut(apierr.Busy("The service is restarting.", nil))
 	}()
-	serve(handler, newRequest(t, http.MethodPost, "/v2/ai/workout", goodWorkout).WithContext(ctx))
+	functionstest.Serve(t, handler, functionstest.NewRequest(t, http.MethodPost, "/v2/ai/workout", functionstest.GoodWorkout).WithContext(ctx))
 	assert.Zero(t, counted(t, deps))
 }
 
 func TestARepairCountsAsWell(t *testing.T) {
 	t.Parallel()
-	handler, deps, model := newPlanner(t)
+	handler, deps, model := functionstest.NewPlanner(t)
 	model.Script(plannertest.Reply{Text: `{"Name":1}`, Usage: plannertest.Usage{In: 1000, Out: 10}})
-	w := call(t, handler, http.MethodPost, "/v2/ai/workout", goodWorkout)
+	w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/workout", functionstest.GoodWorkout)
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.Equal(t, 2, model.Count())
 	var tokens int
@@ -136,9 +119,9 @@ func TestARepairCountsAsWell(t *testing.T) {
 
 func TestThePlannerCanBeSwitchedOff(t *testing.T) {
 	t.Parallel()
-	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2})
+	deps := functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2})
 	deps.Limiter = ratelimit.New(ratelimit.Options{Closed: true})
-	w := call(t, handlerOf(deps), http.MethodPost, "/v2/ai/workout", goodWorkout)
+	w := functionstest.Call(t, functionstest.Handler(deps), http.MethodPost, "/v2/ai/workout", functionstest.GoodWorkout)
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.Contains(t, w.Body.String(), "The planner is switched off for now.")
 }
@@ -154,8 +137,8 @@ func manyExercises(n int) string {
 
 func TestThePlannersBounds(t *testing.T) {
 	t.Parallel()
-	handler, _, model := newPlanner(t)
-	workout := func(from, to string) string { return strings.Replace(goodWorkout, from, to, 1) }
+	handler, _, model := functionstest.NewPlanner(t)
+	workout := func(from, to string) string { return strings.Replace(functionstest.GoodWorkout, from, to, 1) }
 	session := func(members string) string {
 		return `{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{}` + members + `}}`
 	}
@@ -172,7 +155,7 @@ func TestThePlannersBounds(t *testing.T) {
 		workout(`["Build muscle"]`, `["`+strings.Repeat("x", 31)+`"]`):     "attributes.goals[0]",
 		workout(`["Build muscle"]`, `"x"`):                                 "attributes.goals",
 	} {
-		w := call(t, handler, http.MethodPost, "/v2/ai/workout", body)
+		w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/workout", body)
 		assert.Equal(t, http.StatusBadRequest, w.Code, body)
 		assert.Contains(t, w.Body.String(), `"`+field+`"`)
 	}
@@ -186,11 +169,11 @@ func TestThePlannersBounds(t *testing.T) {
 		session(`,"volume":null`):                                               "attributes.volume",
 		session(`,"volume":"50"`):                                               "attributes.volume",
 	} {
-		w := call(t, handler, http.MethodPost, "/v2/ai/session", body)
+		w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/session", body)
 		assert.Equal(t, http.StatusBadRequest, w.Code, body)
 		assert.Contains(t, w.Body.String(), `"`+field+`"`)
 	}
 	assert.Zero(t, model.Count(), "the model was not asked")
-	w := call(t, handler, http.MethodPost, "/v2/ai/session", session(`,"exerciseToKilograms":{`+manyExercises(100)+`}`))
+	w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/session", session(`,"exerciseToKilograms":{`+manyExercises(100)+`}`))
 	assert.Equal(t, http.StatusOK, w.Code, w.Body)
 }

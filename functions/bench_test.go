@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions/feed"
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/functions/user"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
@@ -29,7 +30,7 @@ func load(b *testing.B, handler http.Handler, method, path, body string) {
 	b.SetParallelism(max(1, clients/runtime.GOMAXPROCS(0)))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if w := call(b, handler, method, path, body); w.Code != http.StatusOK {
+			if w := functionstest.Call(b, handler, method, path, body); w.Code != http.StatusOK {
 				b.Errorf("status %d: %s", w.Code, w.Body)
 				return
 			}
@@ -39,9 +40,9 @@ func load(b *testing.B, handler http.Handler, method, path, body string) {
 
 // BenchmarkGetUser compares the whole handler with a bare one that runs the same SQL.
 func BenchmarkGetUser(b *testing.B) {
-	deps := newDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
-	handler := handlerOf(deps)
-	a := newAccount(b, handler)
+	deps := functionstest.NewDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
+	handler := functionstest.Handler(deps)
+	a := functionstest.NewAccount(b, handler)
 	bare := http.NewServeMux()
 	bare.HandleFunc("GET /v2/user/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := uuid.Parse(r.PathValue("id"))
@@ -68,9 +69,9 @@ func BenchmarkGetUser(b *testing.B) {
 
 // BenchmarkPutUser compares an authenticated write, with a tag, with a request that writes the same row unasked.
 func BenchmarkPutUser(b *testing.B) {
-	deps := newDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
-	handler := handlerOf(deps)
-	a := newAccount(b, handler)
+	deps := functionstest.NewDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
+	handler := functionstest.Handler(deps)
+	a := functionstest.NewAccount(b, handler)
 	iv := []byte("0123456789abcdef")
 	bare := http.NewServeMux()
 	bare.HandleFunc("PUT /v2/user", func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +93,7 @@ func BenchmarkPutUser(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() { // one row takes one writer at a time
-				require.Equal(b, http.StatusOK, call(b, h, http.MethodPut, "/v2/user", string(encoded)).Code)
+				require.Equal(b, http.StatusOK, functionstest.Call(b, h, http.MethodPut, "/v2/user", string(encoded)).Code)
 			}
 		})
 	}
@@ -100,18 +101,18 @@ func BenchmarkPutUser(b *testing.B) {
 		for b.Loop() {
 			_, err := deps.DB.Exec(b.Context(), `DELETE FROM v2_password_proofs`)
 			require.NoError(b, err)
-			require.Equal(b, http.StatusOK, call(b, handler, http.MethodPut, "/v2/user", string(encoded)).Code)
+			require.Equal(b, http.StatusOK, functionstest.Call(b, handler, http.MethodPut, "/v2/user", string(encoded)).Code)
 		}
 	})
 }
 
 // BenchmarkGetUsers answers for many users with pictures.
 func BenchmarkGetUsers(b *testing.B) {
-	deps := newDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
-	handler := handlerOf(deps)
+	deps := functionstest.NewDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
+	handler := functionstest.Handler(deps)
 	ids := make([]string, 100)
 	for i := range ids {
-		ids[i] = newAccount(b, handler).ID.String()
+		ids[i] = functionstest.NewAccount(b, handler).ID.String()
 	}
 	_, err := deps.DB.Exec(b.Context(), `UPDATE users SET encrypted_profile_picture = decode(repeat('ab', 20000), 'hex')`)
 	require.NoError(b, err)
@@ -119,7 +120,7 @@ func BenchmarkGetUsers(b *testing.B) {
 	b.SetBytes(100 * 20000)
 	b.ReportAllocs()
 	for b.Loop() {
-		require.Equal(b, http.StatusOK, call(b, handler, http.MethodPost, "/v2/users", body).Code)
+		require.Equal(b, http.StatusOK, functionstest.Call(b, handler, http.MethodPost, "/v2/users", body).Code)
 	}
 }
 
@@ -129,8 +130,8 @@ func BenchmarkGetUsers(b *testing.B) {
 // as much as making them.
 func BenchmarkGetEvents(b *testing.B) {
 	const followed, each, size = 200, 50, 5 << 10
-	deps := newDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
-	handler := handlerOf(deps)
+	deps := functionstest.NewDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
+	handler := functionstest.Handler(deps)
 	exec := func(statement string, args ...any) {
 		_, err := deps.DB.Exec(b.Context(), statement, args...)
 		require.NoError(b, err)
@@ -150,7 +151,7 @@ func BenchmarkGetEvents(b *testing.B) {
 	require.NoError(b, err)
 	body := string(encoded)
 
-	w := call(b, handler, http.MethodPost, "/v2/events", body)
+	w := functionstest.Call(b, handler, http.MethodPost, "/v2/events", body)
 	var answer feed.GetEventsResponse
 	require.NoError(b, json.Unmarshal(w.Body.Bytes(), &answer))
 	require.Len(b, answer.Events, followed*each)
@@ -201,7 +202,7 @@ func BenchmarkGetEvents(b *testing.B) {
 			for b.Loop() {
 				w := httptest.NewRecorder()
 				w.Body = nil
-				h.ServeHTTP(w, newRequest(b, http.MethodPost, "/v2/events", body))
+				h.ServeHTTP(w, functionstest.NewRequest(b, http.MethodPost, "/v2/events", body))
 				require.Equal(b, http.StatusOK, w.Code)
 			}
 		})

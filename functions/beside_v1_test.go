@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"context"
@@ -25,7 +25,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/functions/feed"
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/functions/inbox"
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/cleanup"
@@ -57,25 +59,27 @@ func v1PutEvent(t *testing.T, user, event uuid.UUID) (statements []string) {
 
 // ownWrites are requests for everything that changes what is stored of a user, but deleting the user: its cascade locks in no
 // order, and doing again what became its victim is the remedy.
-var ownWrites = map[string]func(a account, event uuid.UUID) string{
-	"CreateUser": func(account, uuid.UUID) string { return "{}" },
-	"PutUser":    func(a account, _ uuid.UUID) string { return a.login("id") + `,"encryptionIV":"","rsaPublicKey":""}` },
-	"PutEvent": func(a account, event uuid.UUID) string {
-		return a.login("userId") + fmt.Sprintf(
+var ownWrites = map[string]func(a functionstest.Account, event uuid.UUID) string{
+	"CreateUser": func(functionstest.Account, uuid.UUID) string { return "{}" },
+	"PutUser": func(a functionstest.Account, _ uuid.UUID) string {
+		return a.Login("id") + `,"encryptionIV":"","rsaPublicKey":""}`
+	},
+	"PutEvent": func(a functionstest.Account, event uuid.UUID) string {
+		return a.Login("userId") + fmt.Sprintf(
 			`,"eventId":%q,"encryptedEventPayload":%q,"encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, event, ownPayload)
 	},
-	"PutFollowSecret": func(a account, _ uuid.UUID) string {
-		return a.login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3)) //nolint:gosec // a name, and no secret
+	"PutFollowSecret": func(a functionstest.Account, _ uuid.UUID) string {
+		return a.Login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3)) //nolint:gosec // a name, and no secret
 	},
-	"DeleteFollowSecret": func(a account, _ uuid.UUID) string {
-		return a.login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3)) //nolint:gosec // a name, and no secret
+	"DeleteFollowSecret": func(a functionstest.Account, _ uuid.UUID) string {
+		return a.Login("userId") + fmt.Sprintf(`,"followSecret":"s%d"}`, rand.IntN(3)) //nolint:gosec // a name, and no secret
 	},
-	"PutInboxMessage": func(a account, _ uuid.UUID) string {
+	"PutInboxMessage": func(a functionstest.Account, _ uuid.UUID) string {
 		return fmt.Sprintf(`{"toUserId":%q,"encryptedMessage":["QQ=="]}`, a.ID)
 	},
-	"GetInboxMessages": func(a account, _ uuid.UUID) string { return a.login("userId") + "}" },
-	"CreateSharedItem": func(a account, _ uuid.UUID) string {
-		return a.login("userId") + `,"encryptedPayload":{"encryptedPayload":"QQ==","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`
+	"GetInboxMessages": func(a functionstest.Account, _ uuid.UUID) string { return a.Login("userId") + "}" },
+	"CreateSharedItem": func(a functionstest.Account, _ uuid.UUID) string {
+		return a.Login("userId") + `,"encryptedPayload":{"encryptedPayload":"QQ==","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`
 	},
 }
 
@@ -125,7 +129,7 @@ type written struct{ begun, ended time.Time }
 
 // both is one user of whom v1 and ours write at once, and what has to be true of it.
 type both struct {
-	account
+	functionstest.Account
 	shared  []uuid.UUID // events that either side stores
 	expired []uuid.UUID // events of ours that are over, which either side's clean-up removes
 
@@ -247,7 +251,7 @@ func (b *both) oursWrite(t *testing.T, handler http.Handler, route manifest.Rout
 	var body string
 	switch {
 	case route.Function == "PutEvent" && n%4 == 1:
-		body = b.login("userId") + fmt.Sprintf(`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2001-01-01"}`, b.expired[n%len(b.expired)])
+		body = b.Login("userId") + fmt.Sprintf(`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2001-01-01"}`, b.expired[n%len(b.expired)])
 	case route.Function == "PutInboxMessage":
 		b.put(message)
 		body = fmt.Sprintf(`{"toUserId":%q,"encryptedMessage":[%q]}`, b.ID, base64.StdEncoding.EncodeToString(message[:]))
@@ -255,9 +259,9 @@ func (b *both) oursWrite(t *testing.T, handler http.Handler, route manifest.Rout
 		event = uuid.New()
 		fallthrough
 	default:
-		body = ownWrites[route.Function](b.account, event)
+		body = ownWrites[route.Function](b.Account, event)
 	}
-	w := call(t, handler, route.Method, route.Path, body)
+	w := functionstest.Call(t, handler, route.Method, route.Path, body)
 	if w.Code != http.StatusOK {
 		return fmt.Errorf("%s: %d: %s", route.Function, w.Code, w.Body)
 	}
@@ -303,7 +307,7 @@ func (b *both) read(t *testing.T, handler http.Handler, isLast func() bool) (r r
 	for last := false; !last; {
 		last = isLast()
 		begun := time.Now()
-		w := call(t, handler, http.MethodPost, "/v2/events",
+		w := functionstest.Call(t, handler, http.MethodPost, "/v2/events",
 			fmt.Sprintf(`{"users":[{"userId":%q,"followSecret":"kept","since":%q}]}`, b.ID, since.Format(time.RFC3339Nano)))
 		var answer feed.GetEventsResponse
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
@@ -326,18 +330,18 @@ func (b *both) read(t *testing.T, handler http.Handler, isLast func() bool) (r r
 func TestOursBesideV1(t *testing.T) {
 	t.Parallel()
 	url := pgtest.DurableURL(t)
-	deps := newDeps(t, postgres.Options{URL: url, MaxConns: 12})
+	deps := functionstest.NewDeps(t, postgres.Options{URL: url, MaxConns: 12})
 	deps.Feed = config.Feed{MaxEvents: 100_000, MaxSecrets: 1_000_000}
 	deps.Share, deps.Inbox = config.Share{MaxItems: 100_000}, config.Inbox{MaxWaiting: 100_000, MaxBytes: 1 << 30}
-	handler := handlerOf(deps)
+	handler := functionstest.Handler(deps)
 	const users, ofV1 = 2, 3
 	all := make([]*both, users)
 	for i := range all {
 		all[i] = &both{
-			account: newAccount(t, handler), shared: []uuid.UUID{uuid.New(), uuid.New()}, expired: []uuid.UUID{uuid.New(), uuid.New(), uuid.New()},
+			Account: functionstest.NewAccount(t, handler), shared: []uuid.UUID{uuid.New(), uuid.New()}, expired: []uuid.UUID{uuid.New(), uuid.New(), uuid.New()},
 			events: map[uuid.UUID]written{}, messages: map[uuid.UUID]int{},
 		}
-		w := call(t, handler, http.MethodPut, "/v2/follow-secret", all[i].login("userId")+`,"followSecret":"kept"}`)
+		w := functionstest.Call(t, handler, http.MethodPut, "/v2/follow-secret", all[i].Login("userId")+`,"followSecret":"kept"}`)
 		require.Equal(t, http.StatusOK, w.Code)
 	}
 
@@ -365,7 +369,7 @@ func TestOursBesideV1(t *testing.T) {
 			})
 		}
 	}
-	for _, route := range Manifest() {
+	for _, route := range functions.Manifest() {
 		if !route.Writes || !route.Needs(manifest.DatabaseUser) || route.Function == "DeleteUser" {
 			continue
 		}
@@ -414,10 +418,10 @@ func TestOursBesideV1(t *testing.T) {
 	t.Logf("%d rounds, of which %d ours; %d clean-ups", rounds.Load(), ofOurs.Load(), cleaned.Load())
 	conn := connect()
 	for i, b := range all {
-		w := call(t, handler, http.MethodPost, "/v2/inbox", b.login("userId")+"}")
+		w := functionstest.Call(t, handler, http.MethodPost, "/v2/inbox", b.Login("userId")+"}")
 		for w.Code == http.StatusOK && strings.Contains(w.Body.String(), "id") {
 			require.NoError(t, b.taken(w))
-			w = call(t, handler, http.MethodPost, "/v2/inbox", b.login("userId")+"}")
+			w = functionstest.Call(t, handler, http.MethodPost, "/v2/inbox", b.Login("userId")+"}")
 		}
 		for message, times := range b.messages {
 			assert.Equal(t, 1, times, "message %s was handed over so often", message)
@@ -467,7 +471,7 @@ func (b *both) requireOrder(t *testing.T, conn *pgx.Conn, r reader) {
 func TestV1ChangesUsersOfOurs(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	handler := handlerOf(newDeps(t, postgres.Options{URL: url, MaxConns: 4}))
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: url, MaxConns: 4}))
 	text, err := os.ReadFile("../shared/auth/testdata/v1/passwords.json")
 	require.NoError(t, err)
 	var passwords []struct {
@@ -484,10 +488,10 @@ func TestV1ChangesUsersOfOurs(t *testing.T) {
 		_, err := conn.Exec(t.Context(), sql, args...)
 		require.NoError(t, err)
 	}
-	a := account{ID: uuid.New(), Lookup: "abcdefghijkl"}
+	a := functionstest.Account{ID: uuid.New(), Lookup: "abcdefghijkl"}
 	requireStatus := func(want int, method, path, body string) *httptest.ResponseRecorder {
 		t.Helper()
-		w := call(t, handler, method, path, body)
+		w := functionstest.Call(t, handler, method, path, body)
 		require.Equal(t, want, w.Code, w.Body)
 		return w
 	}
@@ -523,7 +527,7 @@ func TestV1ChangesUsersOfOurs(t *testing.T) {
 		v1(`INSERT INTO user_follow_secrets (id, user_id, value) VALUES (gen_random_uuid(), $1, 'twice'), (gen_random_uuid(), $1, 'twice')`, a.ID.String())
 		asked := fmt.Sprintf(`{"users":[{"userId":%q,"followSecret":"twice","since":"2000-01-01"}]}`, a.ID)
 		assert.Contains(t, requireStatus(http.StatusOK, http.MethodPost, "/v2/events", asked).Body.String(), `"invalidFollowSecrets":[]`)
-		requireStatus(http.StatusOK, http.MethodPost, "/v2/follow-secret/delete", a.login("userId")+`,"followSecret":"twice"}`)
+		requireStatus(http.StatusOK, http.MethodPost, "/v2/follow-secret/delete", a.Login("userId")+`,"followSecret":"twice"}`)
 		assert.Contains(t, requireStatus(http.StatusOK, http.MethodPost, "/v2/events", asked).Body.String(), `"invalidFollowSecrets":["twice"]`)
 
 		v1(`DELETE FROM users WHERE id = $1`, a.ID.String())
@@ -550,9 +554,9 @@ func requireNothingLeft(t *testing.T, conn *pgx.Conn, user uuid.UUID) {
 func TestAUserIsDeletedBesideV1(t *testing.T) {
 	t.Parallel()
 	url := pgtest.DurableURL(t)
-	handler := handlerOf(newDeps(t, postgres.Options{URL: url, MaxConns: 4}))
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: url, MaxConns: 4}))
 	for range 3 {
-		b := &both{account: newAccount(t, handler), shared: []uuid.UUID{uuid.New()}, events: map[uuid.UUID]written{}, messages: map[uuid.UUID]int{}}
+		b := &both{Account: functionstest.NewAccount(t, handler), shared: []uuid.UUID{uuid.New()}, events: map[uuid.UUID]written{}, messages: map[uuid.UUID]int{}}
 		var v1 errgroup.Group
 		var begun sync.WaitGroup
 		for worker := range 3 {
@@ -581,7 +585,7 @@ func TestAUserIsDeletedBesideV1(t *testing.T) {
 			})
 		}
 		begun.Wait()
-		w := call(t, handler, http.MethodPost, "/v2/user/delete", b.login("id")+"}")
+		w := functionstest.Call(t, handler, http.MethodPost, "/v2/user/delete", b.Login("id")+"}")
 		require.Equal(t, http.StatusOK, w.Code, w.Body)
 		require.NoError(t, v1.Wait())
 		conn, err := pgx.Connect(t.Context(), url)

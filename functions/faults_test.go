@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"context"
@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/config"
 	"github.com/liftlog/liftlog-api/shared/postgres"
@@ -36,7 +38,7 @@ type outage struct {
 	admin  string        // URL of the database for its operator, past the proxy
 	base   string        // of the service
 	gate   *postgres.Gate
-	user   account
+	user   functionstest.Account
 
 	mu       sync.Mutex
 	refused  int
@@ -59,24 +61,24 @@ func newOutage(t *testing.T) *outage {
 	proxy, database := pgtest.NewProxy(t, through.String())
 	o.proxy = proxy
 
-	served := slices.DeleteFunc(Manifest(), func(r manifest.Route) bool { return !r.Needs(manifest.DatabaseUser) })
-	c := ConfigFor(served...)
+	served := slices.DeleteFunc(functions.Manifest(), func(r manifest.Route) bool { return !r.Needs(manifest.DatabaseUser) })
+	c := functions.ConfigFor(served...)
 	require.NoError(t, config.Load(t.Context(), []string{
-		"DATABASE_URL=" + database, "CREDENTIAL_KEY=" + testKey, "INBOX_MAX_WAITING=1000000", "INBOX_MAX_BYTES=1000000000", "MAX_EVENTS=1000000",
+		"DATABASE_URL=" + database, "CREDENTIAL_KEY=" + functionstest.CredentialKey, "INBOX_MAX_WAITING=1000000", "INBOX_MAX_BYTES=1000000000", "MAX_EVENTS=1000000",
 	}, c))
-	deps, gate, closeAll, err := Open(t.Context(), c, "outage", poolSize, slog.New(slog.DiscardHandler))
+	deps, gate, closeAll, err := functions.Open(t.Context(), c, "outage", poolSize, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
 	o.gate = gate
 	service := web.Service{Log: slog.New(slog.DiscardHandler), Ready: gate.Ready}
-	serving := httptest.NewServer(service.Handler(Mount(served, deps)))
+	serving := httptest.NewServer(service.Handler(functions.Mount(served, deps)))
 	t.Cleanup(serving.Close)
 	o.base = serving.URL
 	require.Eventually(t, func() bool {
 		status, body := o.send("POST", "/v2/user/create", "{}")
 		return status == http.StatusOK && json.Unmarshal(body, &o.user) == nil
 	}, time.Minute, 10*time.Millisecond)
-	o.requireGood("PUT", "/v2/follow-secret", o.user.login("userId")+`,"followSecret":"s"}`)
+	o.requireGood("PUT", "/v2/follow-secret", o.user.Login("userId")+`,"followSecret":"s"}`)
 	return o
 }
 
@@ -130,7 +132,7 @@ func (o *outage) step() {
 		method, path, body string
 		done               func(answer string)
 	}{
-		{"PUT", "/v2/event", o.user.login("userId") + fmt.Sprintf(
+		{"PUT", "/v2/event", o.user.Login("userId") + fmt.Sprintf(
 			`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, id), func(string) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
@@ -141,8 +143,8 @@ func (o *outage) step() {
 			defer o.mu.Unlock()
 			o.messages++
 		}},
-		{"PUT", "/v2/user", o.user.login("id") + `,"encryptionIV":"","rsaPublicKey":""}`, nil},
-		{"PUT", "/v2/follow-secret", o.user.login("userId") + `,"followSecret":"s"}`, nil},
+		{"PUT", "/v2/user", o.user.Login("id") + `,"encryptionIV":"","rsaPublicKey":""}`, nil},
+		{"PUT", "/v2/follow-secret", o.user.Login("userId") + `,"followSecret":"s"}`, nil},
 		{"GET", "/v2/user/" + o.user.ID.String(), "", nil},
 		{"GET", "/v2/user/" + o.user.Lookup, "", nil},
 		{"POST", "/v2/users", fmt.Sprintf(`{"ids":[%q]}`, o.user.ID), func(answer string) {
@@ -331,7 +333,7 @@ func TestTheDiskIsFull(t *testing.T) {
 	o := newOutage(t)
 	o.operate(`DELETE FROM user_follow_secrets`)
 	share := func() int {
-		status, _ := o.send("POST", "/v2/shareditem", o.user.login("userId")+
+		status, _ := o.send("POST", "/v2/shareditem", o.user.Login("userId")+
 			`,"encryptedPayload":{"encryptedPayload":"QQ==","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`)
 		return status
 	}

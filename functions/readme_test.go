@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/shared/config"
 )
 
@@ -20,7 +21,7 @@ func TestTheReadmeListsTheConfiguration(t *testing.T) {
 		Cleanup config.Cleanup
 		Logins  config.Logins
 	}{}
-	for _, v := range append(config.Describe(ConfigFor(Manifest()...)), config.Describe(&others)...) {
+	for _, v := range append(config.Describe(functions.ConfigFor(functions.Manifest()...)), config.Describe(&others)...) {
 		row := fmt.Sprintf("| `%s` | %s", v.Name, v.Doc)
 		if v.Default != "" {
 			row += fmt.Sprintf(" (default `%s`)", v.Default)

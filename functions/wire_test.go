@@ -1,4 +1,4 @@
-package functions
+package functions_test
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
@@ -20,18 +22,18 @@ import (
 // recordings hold the rest.
 func TestBodiesAreReadAsV1ReadsThem(t *testing.T) {
 	t.Parallel()
-	deps := newDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 4})
+	deps := functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 4})
 	deps.Limits.WebPerDay = 1000
-	handler := handlerOf(deps)
-	user, victim := newAccount(t, handler), newAccount(t, handler)
-	asUser := user.login("userId")
+	handler := functionstest.Handler(deps)
+	user, victim := functionstest.NewAccount(t, handler), functionstest.NewAccount(t, handler)
+	asUser := user.Login("userId")
 	const expiry = `"expiry":"2099-01-02T03:04:05.678Z"`
 	type refusal struct{ from, to, field string }
 	for function, c := range map[string]struct {
 		body     string
 		refusals []refusal
 	}{
-		"PutUser": {user.login("id") + `,"encryptedCurrentPlan":"QUJDZA==","encryptedProfilePicture":"QUJDZA==","encryptedName":"QUJDZA==","encryptionIV":"QUJDZA==","rsaPublicKey":"QUJDZA=="}`, []refusal{
+		"PutUser": {user.Login("id") + `,"encryptedCurrentPlan":"QUJDZA==","encryptedProfilePicture":"QUJDZA==","encryptedName":"QUJDZA==","encryptionIV":"QUJDZA==","rsaPublicKey":"QUJDZA=="}`, []refusal{
 			{`"id"`, `"ıd"`, "id"}, {`"password"`, `"paſsword"`, "password"}, {`"encryptionIV":"QUJDZA=="`, `"encryptionIV":"","encryptionIV":null`, "encryptionIV"},
 			{`"rsaPublicKey"`, `"rsaPublic\u212aey"`, "rsaPublicKey"},
 			{`"encryptedCurrentPlan":"QUJDZA=="`, `"encryptedCurrentPlan":"QUJDZB=="`, "encryptedCurrentPlan"},
@@ -78,8 +80,8 @@ func TestBodiesAreReadAsV1ReadsThem(t *testing.T) {
 			{`5.678Z`, `5.678+15:00`, "expiry"}, {`5.678Z`, `5.678-14`, ""},
 			{`"QUJDZA=="`, `"` + strings.Repeat("A", 4*(64<<10)/3+4) + `"`, "encryptedPayload.encryptedPayload"},
 		}},
-		"DeleteUser": {victim.login("id") + `}`, []refusal{{`"password"`, `"paſsword"`, "password"}, {`}`, `,"id":null}`, "id"}}},
-		"PlanWorkout": {goodWorkout, []refusal{
+		"DeleteUser": {victim.Login("id") + `}`, []refusal{{`"password"`, `"paſsword"`, "password"}, {`}`, `,"id":null}`, "id"}}},
+		"PlanWorkout": {functionstest.GoodWorkout, []refusal{
 			{`}}`, `},"attributes":{}}`, "attributes.goals"}, {`}}`, `},"attributes":null}`, "attributes"}, {`"goals"`, `"goalſ"`, "attributes.goals"},
 			{`"goals":[`, `"goals":["Goal","Goal","Goal","Goal","Goal","Goal","Goal","Goal","Goal",`, "attributes.goals"},
 		}},
@@ -89,12 +91,12 @@ func TestBodiesAreReadAsV1ReadsThem(t *testing.T) {
 		}},
 		"CreateUser": {`{}`, nil},
 	} {
-		route, ok := Manifest().Find(function)
+		route, ok := functions.Manifest().Find(function)
 		require.True(t, ok, function)
 		for _, r := range c.refusals {
 			body := strings.Replace(c.body, r.from, r.to, 1)
 			require.NotEqual(t, c.body, body, "%s: %s", function, r.from)
-			w := call(t, handler, route.Method, route.Path, body)
+			w := functionstest.Call(t, handler, route.Method, route.Path, body)
 			if r.field == "" {
 				assert.Equal(t, http.StatusOK, w.Code, "%s: %s: %s", function, r.to, w.Body)
 				continue
@@ -111,22 +113,22 @@ func TestBodiesAreReadAsV1ReadsThem(t *testing.T) {
 		_, err := zip.Write([]byte(c.body))
 		require.NoError(t, err)
 		require.NoError(t, zip.Close())
-		r := newRequest(t, route.Method, route.Path, zipped.String())
+		r := functionstest.NewRequest(t, route.Method, route.Path, zipped.String())
 		r.Header.Set("Content-Encoding", "gzip")
-		w := serve(handler, r)
+		w := functionstest.Serve(t, handler, r)
 		assert.Equal(t, http.StatusUnsupportedMediaType, w.Code, function)
 		assert.Equal(t, "identity", w.Header().Get("Accept-Encoding"), function)
-		r = newRequest(t, route.Method, route.Path, c.body)
+		r = functionstest.NewRequest(t, route.Method, route.Path, c.body)
 		r.Header.Set("Content-Encoding", "identity")
-		w = serve(handler, r)
+		w = functionstest.Serve(t, handler, r)
 		assert.Equal(t, http.StatusOK, w.Code, "%s: %s", function, w.Body)
 	}
 }
 
 func TestARefusalNamesFewFaults(t *testing.T) {
 	t.Parallel()
-	handler := newHandler(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1})
-	w := call(t, handler, http.MethodPost, "/v2/events", `{"users":[{}`+strings.Repeat(`,{}`, 999)+`]}`)
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1}))
+	w := functionstest.Call(t, handler, http.MethodPost, "/v2/events", `{"users":[{}`+strings.Repeat(`,{}`, 999)+`]}`)
 	assert.Equal(t, http.StatusBadRequest, w.Code)
 	assert.Less(t, w.Body.Len(), 4<<10)
 	assert.Contains(t, w.Body.String(), "users[0].since")
@@ -134,29 +136,29 @@ func TestARefusalNamesFewFaults(t *testing.T) {
 
 func TestAUserIsFoundByEveryFormOfTheID(t *testing.T) {
 	t.Parallel()
-	handler := newHandler(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1})
-	user := newAccount(t, handler)
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1}))
+	user := functionstest.NewAccount(t, handler)
 	id := user.ID.String()
 	for _, path := range []string{
 		id, strings.ToUpper(id), strings.ReplaceAll(id, "-", ""), "%20" + id + "%20", "%7B" + id + "%7D", "(" + id + ")", "%09(" + id + ")%0A",
 		strings.Repeat("%20", 100) + id,
 	} {
-		assert.Equal(t, http.StatusOK, call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
+		assert.Equal(t, http.StatusOK, functionstest.Call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
 	}
 	for _, path := range []string{"(" + strings.ReplaceAll(id, "-", "") + ")", "(" + id + "%7D", "(%20" + id + ")", "%20" + user.Lookup} {
-		assert.Equal(t, http.StatusNotFound, call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
+		assert.Equal(t, http.StatusNotFound, functionstest.Call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
 	}
 }
 
 // TestASecretThatIsTooLongIsInvalid lets one friend's nonsense cost nobody the others' events.
 func TestASecretThatIsTooLongIsInvalid(t *testing.T) {
 	t.Parallel()
-	handler := newHandler(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2})
-	user, long := newAccount(t, handler), strings.Repeat("x", 10_000)
-	require.Equal(t, http.StatusOK, call(t, handler, "PUT", "/v2/follow-secret", user.login("userId")+`,"followSecret":"s"}`).Code)
-	require.Equal(t, http.StatusOK, call(t, handler, "PUT", "/v2/event", user.login("userId")+fmt.Sprintf(
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2}))
+	user, long := functionstest.NewAccount(t, handler), strings.Repeat("x", 10_000)
+	require.Equal(t, http.StatusOK, functionstest.Call(t, handler, "PUT", "/v2/follow-secret", user.Login("userId")+`,"followSecret":"s"}`).Code)
+	require.Equal(t, http.StatusOK, functionstest.Call(t, handler, "PUT", "/v2/event", user.Login("userId")+fmt.Sprintf(
 		`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, user.ID)).Code)
-	w := call(t, handler, "POST", "/v2/events", fmt.Sprintf(
+	w := functionstest.Call(t, handler, "POST", "/v2/events", fmt.Sprintf(
 		`{"users":[{"userId":%[1]q,"followSecret":"s","since":"2000-01-01"},{"userId":%[1]q,"followSecret":%[2]q,"since":"2000-01-01"}]}`, user.ID, long))
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	assert.Contains(t, w.Body.String(), user.ID.String())

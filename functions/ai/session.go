@@ -15,7 +15,7 @@ type SessionRequest struct {
 // SessionAttributes are what a person wants to train.
 type SessionAttributes struct {
 	AreasToWorkout      []string           `json:"areasToWorkout" minItems:"1" maxItems:"9" eachName:"text" eachMinLength:"3" eachMaxLength:"15"`
-	Volume              int                `json:"volume" name:"volume" minimum:"0" maximum:"100"`
+	Volume              int                `json:"volume" name:"volume" minimum:"0" maximum:"100"` // how much to train: from 90 on ten exercises
 	ExerciseToKilograms map[string]float64 `json:"exerciseToKilograms" name:"exercises" required:"true" maxProperties:"100" keyName:"name of an exercise" keyMaxLength:"49"`
 	UseImperialUnits    bool               `json:"useImperialUnits"` // the weights are in pounds then, whatever the name says
 	AdditionalInfo      string             `json:"additionalInfo" name:"text" maxLength:"200"`

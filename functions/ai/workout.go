@@ -17,7 +17,7 @@ type WorkoutRequest struct {
 // WorkoutAttributes are what a person is like and wants.
 type WorkoutAttributes struct {
 	Gender           Gender     `json:"gender"`
-	WeightRange      string     `json:"weightRange" pattern:"\\d{1,3}-\\d{1,3}" maxLength:"20" fault:"A weight range is required, such as 70-80."`
+	WeightRange      string     `json:"weightRange" pattern:"\\d{1,3}-\\d{1,3}" maxLength:"20" fault:"A weight range is required, such as 70-80."` // such as 70-80
 	Age              int        `json:"age" name:"age" minimum:"12" maximum:"149"`
 	DaysPerWeek      int        `json:"daysPerWeek" minimum:"1" maximum:"7" fault:"A week has one to seven days."`
 	Goals            []string   `json:"goals" minItems:"1" maxItems:"9" eachName:"text" eachMinLength:"3" eachMaxLength:"30"`
@@ -26,12 +26,15 @@ type WorkoutAttributes struct {
 	AdditionalInfo   string     `json:"additionalInfo" name:"text" maxLength:"2000"`
 }
 
-// Gender is Male, Female, Other or PreferNotToSay, read in any case or as v1's number of it.
+// Gender is one of [Gender.Names], read in any case or as v1's number of it.
 type Gender string
+
+// Names lists the genders in the order of v1's numbers.
+func (Gender) Names() []string { return []string{"Male", "Female", "Other", preferNotToSay} }
 
 // UnmarshalJSONFrom reads one.
 func (g *Gender) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	name, err := readName(dec, []string{"Male", "Female", "Other", preferNotToSay})
+	name, err := readName(dec, g.Names())
 	*g = Gender(name)
 	return err
 }
@@ -39,12 +42,17 @@ func (g *Gender) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // preferNotToSay is a gender of which the model is told nothing.
 const preferNotToSay = "PreferNotToSay"
 
-// Experience is Beginner, Intermediate, Advanced or Professional, read in any case or as v1's number of it.
+// Experience is one of [Experience.Names], read in any case or as v1's number of it.
 type Experience string
+
+// Names lists how experienced one may be in the order of v1's numbers.
+func (Experience) Names() []string {
+	return []string{"Beginner", "Intermediate", "Advanced", "Professional"}
+}
 
 // UnmarshalJSONFrom reads one.
 func (e *Experience) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	name, err := readName(dec, []string{"Beginner", "Intermediate", "Advanced", "Professional"})
+	name, err := readName(dec, e.Names())
 	*e = Experience(name)
 	return err
 }

@@ -16,7 +16,7 @@ type PutEventRequest struct {
 	EventID               uuid.UUID `json:"eventId" name:"event id" required:"true"`
 	EncryptedEventPayload []byte    `json:"encryptedEventPayload" name:"payload" required:"true" minBytes:"1" maxBytes:"128Ki"`
 	EncryptedEventIV      []byte    `json:"encryptedEventIV" name:"initialization vector" required:"true" minBytes:"1" maxBytes:"16"`
-	Expiry                time.Time `json:"expiry" name:"expiry" required:"true"`
+	Expiry                time.Time `json:"expiry" name:"expiry" required:"true"` // followers do not get it afterwards
 }
 
 // PutEvent publishes an event of the caller's, or replaces the one with the same id.

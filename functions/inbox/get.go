@@ -22,7 +22,7 @@ type GetResponse struct {
 // Message is one on the wire.
 type Message struct {
 	ID               uuid.UUID `json:"id"`
-	EncryptedMessage [][]byte  `json:"encryptedMessage"`
+	EncryptedMessage [][]byte  `json:"encryptedMessage" eachNullable:"true"` // v1 stored chunks that were null
 }
 
 // MaxMessages is how many messages are handed over at a time.

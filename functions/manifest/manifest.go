@@ -5,6 +5,8 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,24 +33,27 @@ const (
 
 // Route is one entry: an endpoint and how its service is sized.
 type Route struct {
-	Function     string   `json:"function"`
-	Method       string   `json:"method"`
-	Path         string   `json:"path"` // a pattern of net/http.ServeMux without a method
-	Summary      string   `json:"summary"`
-	Auth         Auth     `json:"auth"`
-	Writes       bool     `json:"writes"` // it changes what is stored, so it is moved with the writes while v1 serves as well
-	Databases    []string `json:"databases"`
-	Memory       string   `json:"memory"` // in Mi, as Cloud Run writes it
-	CPU          string   `json:"cpu"`
-	Concurrency  int      `json:"concurrency"`       // requests at a time in one instance
-	TimeoutS     int      `json:"timeout_s"`         // the platform's limit for a whole request, at its caller's pace
-	HandlerS     int      `json:"handler_timeout_s"` // the function's own time, from the body's end to its answer or a stream's first byte
-	MinInstances int      `json:"min_instances"`     // kept running though nobody asks; most are left out
-	MaxInstances int      `json:"max_instances"`     // left out: the most that a function may have
-	Pool         int      `json:"pool"`              // connections of one instance to each of its databases
-	MaxBody      int64    `json:"max_body"`          // bytes; 0: takes no body
-	Secrets      []string `json:"secrets"`           // environment variables that hold secrets
-	Settings     []string `json:"settings"`          // the others that the function reads beside those of every function and of its databases
+	Function string `json:"function"`
+	Method   string `json:"method"`
+	Path     string `json:"path"` // a pattern of net/http.ServeMux without a method
+	Summary  string `json:"summary"`
+	Auth     Auth   `json:"auth"`
+	// Refusals are the statuses that come of what the function does, each with a sentence that says when. [Route.Statuses] adds
+	// those that come of how every function is served.
+	Refusals     map[int]string `json:"refusals"`
+	Writes       bool           `json:"writes"` // it changes what is stored, so it is moved with the writes while v1 serves as well
+	Databases    []string       `json:"databases"`
+	Memory       string         `json:"memory"` // in Mi, as Cloud Run writes it
+	CPU          string         `json:"cpu"`
+	Concurrency  int            `json:"concurrency"`       // requests at a time in one instance
+	TimeoutS     int            `json:"timeout_s"`         // the platform's limit for a whole request, at its caller's pace
+	HandlerS     int            `json:"handler_timeout_s"` // the function's own time, from the body's end to its answer or a stream's first byte
+	MinInstances int            `json:"min_instances"`     // kept running though nobody asks; most are left out
+	MaxInstances int            `json:"max_instances"`     // left out: the most that a function may have
+	Pool         int            `json:"pool"`              // connections of one instance to each of its databases
+	MaxBody      int64          `json:"max_body"`          // bytes; 0: takes no body
+	Secrets      []string       `json:"secrets"`           // environment variables that hold secrets
+	Settings     []string       `json:"settings"`          // the others that the function reads beside those of every function and of its databases
 }
 
 // Timeout bounds one request on the platform.
@@ -72,6 +77,28 @@ func (r Route) MemoryBytes() int64 {
 // Service is the name of the function's service in the cloud: put-event for PutEvent.
 func (r Route) Service() string {
 	return strings.ToLower(wordEnd.ReplaceAllString(r.Function, "$1-$2"))
+}
+
+// Statuses are those that the route refuses requests with, each with a sentence that says when. Beside them every program
+// answers another path by 421 and another method by 405, and a fault of its own by 500.
+func (r Route) Statuses() map[int]string {
+	statuses := maps.Clone(r.Refusals)
+	add := func(applies bool, status int, when string) {
+		if applies {
+			statuses[status] = when
+		}
+	}
+	if statuses == nil {
+		statuses = map[int]string{}
+	}
+	takesBody := r.MaxBody > 0
+	add(takesBody, http.StatusBadRequest, "The body is not well-formed, or a member is missing or out of bounds: errors says which.")
+	add(strings.Contains(r.Path, "{"), http.StatusBadRequest, "The path is out of bounds: errors says how.")
+	add(takesBody, http.StatusRequestTimeout, "The body came too slowly.")
+	add(takesBody, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body has more than %d bytes.", r.MaxBody))
+	add(takesBody, http.StatusUnsupportedMediaType, "The body is not JSON by its Content-Type, or is compressed.")
+	add(len(r.Databases) > 0, http.StatusServiceUnavailable, "The service, or something that it needs, is busy, restarting or away.")
+	return statuses
 }
 
 // V1Path is the path under which v1's apps know the route: the same without /v2.
@@ -157,6 +184,9 @@ func (r Route) faults() (faults []string) {
 	check(pathForm.MatchString(r.Path), "path has not the form of a route")
 	check(!strings.HasSuffix(r.Path, "z"), "path ends in z, which the platform may reserve")
 	check(strings.HasSuffix(r.Summary, "."), "summary is no sentence")
+	for status, when := range r.Refusals {
+		check(status >= 400 && status <= 599 && strings.HasSuffix(when, "."), "a refusal is no status with a sentence")
+	}
 	check(slices.Contains([]Auth{AuthNone, AuthPassword, AuthPurchase}, r.Auth), "auth is unknown")
 	for _, d := range r.Databases {
 		check(d == DatabaseUser || d == DatabaseRateLimit, "a database is unknown")

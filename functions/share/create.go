@@ -15,12 +15,12 @@ type CreateRequest struct {
 	UserID           uuid.UUID  `json:"userId" name:"user id" required:"true"`
 	Password         string     `json:"password" name:"password" required:"true" maxBytes:"40"`
 	EncryptedPayload *Encrypted `json:"encryptedPayload" name:"payload" required:"true"`
-	Expiry           time.Time  `json:"expiry" name:"expiry" required:"true"`
+	Expiry           time.Time  `json:"expiry" name:"expiry" required:"true"` // it is not found afterwards
 }
 
 // CreateResponse names the item for its link.
 type CreateResponse struct {
-	ID string `json:"id"`
+	ID string `json:"id" pattern:"^[a-z][a-z0-9]{11}$"`
 }
 
 // Create stores an item of the caller's. Unlike elsewhere a user who is not known is as good as a wrong password.

@@ -14,7 +14,7 @@ type CreateRequest struct{}
 // CreateResponse holds the only copy of the password that is ever shown.
 type CreateResponse struct {
 	ID       uuid.UUID `json:"id"`
-	Lookup   string    `json:"lookup"`
+	Lookup   string    `json:"lookup" pattern:"^[a-z][a-z0-9]{11}$"`
 	Password string    `json:"password"`
 }
 

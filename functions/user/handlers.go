@@ -19,11 +19,11 @@ type Handlers struct {
 type Profile struct {
 	ID                      uuid.UUID `json:"id"`
 	Lookup                  string    `json:"lookup"`
-	EncryptedCurrentPlan    []byte    `json:"encryptedCurrentPlan"`
-	EncryptedProfilePicture []byte    `json:"encryptedProfilePicture"`
-	EncryptedName           []byte    `json:"encryptedName"`
-	EncryptionIV            []byte    `json:"encryptionIV"`
-	RSAPublicKey            []byte    `json:"rsaPublicKey"`
+	EncryptedCurrentPlan    []byte    `json:"encryptedCurrentPlan" nullable:"true"`
+	EncryptedProfilePicture []byte    `json:"encryptedProfilePicture" nullable:"true"`
+	EncryptedName           []byte    `json:"encryptedName" nullable:"true"`
+	EncryptionIV            []byte    `json:"encryptionIV"` // empty as long as the profile is
+	RSAPublicKey            []byte    `json:"rsaPublicKey"` // empty as long as the profile is
 }
 
 func toWire(p users.Profile) Profile {

@@ -23,6 +23,12 @@ func Check(request reflect.Value) error {
 	return faults.Err()
 }
 
+// Required reports whether a member of a request breaks its bounds when it is missing.
+func Required(field reflect.StructField) bool {
+	c := makeCheck(field.Type, field.Tag, "")
+	return c != nil && len(c(reflect.Zero(field.Type))) > 0
+}
+
 // check returns what is wrong with a value.
 type check func(reflect.Value) []fault
 

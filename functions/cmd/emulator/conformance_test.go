@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/functions/recorded"
 )
 
@@ -48,6 +49,9 @@ func (p *replay) play(tb testing.TB, c recorded.Case) {
 	r, err := p.values.NewRequest(tb.Context(), p.server.URL, p.prefix, c)
 	require.NoError(tb, err, c.Case)
 	w := p.send(tb, r)
+	if !strings.Contains(r.URL.Path, "/ai-chat") {
+		functionstest.CheckAnswer(tb, r.Method, r.URL.Path, w)
+	}
 
 	want := []int{c.V1.Status}
 	if c.V2 != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,7 @@ func TestTheEmulatorServesAllAndNothingElse(t *testing.T) {
 		"/ai-chat", "/ai-chat/", "/AI-Chat", "/v2/ai-chat", "/ai-chat/negotiate", "/v2/ai-chat/negotiate",
 		"/ai-chat-v2", "/ai-chat-v2/", "/AI-Chat-V2", "/v2/ai-chat-v2", "/ai-chat-v2/negotiate", "/V2/ai-chat-v2/negotiate/",
 	}
-	all := hubs
+	all := slices.Concat(hubs, []string{"GET " + openAPIPath, "GET " + docsPath, "GET " + docsPath + "/swagger-ui.css"})
 	for _, mount := range functions.Mount(functions.Manifest(), functions.Deps{}) {
 		all = append(all, mount.Method+" "+mount.Path)
 	}

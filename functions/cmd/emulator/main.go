@@ -49,8 +49,11 @@ func main() {
 var defaults = []string{
 	"CREDENTIAL_KEY=1:bGlmdGxvZy1lbXVsYXRvci1jcmVkZW50aWFsLWtleS0=",
 	"CHAT_TOKEN_KEY=1:bGlmdGxvZy1lbXVsYXRvci1jaGF0LXRva2VuLWtleS0=",
-	"WEB_AUTH_API_KEY=test-web-auth-key-12345", // what development builds of the app send
+	"WEB_AUTH_API_KEY=" + webKey,
 }
+
+// webKey is what development builds of the app send.
+const webKey = "test-web-auth-key-12345"
 
 const (
 	database = "liftlog"
@@ -145,9 +148,9 @@ func run(ctx context.Context, args, environ []string, output io.Writer) (err err
 	return err
 }
 
-// newHandler serves all functions, the chat and the jobs.
+// newHandler serves all functions, the chat, the API's description and the jobs.
 func newHandler(service *web.Service, deps functions.Deps, chats *hub.Hub, jobs ...web.Mount) http.Handler {
-	return chats.Canonical(service.Handler(slices.Concat(functions.Mount(functions.Manifest(), deps), chats.Mounts(), jobs)))
+	return chats.Canonical(service.Handler(slices.Concat(functions.Mount(functions.Manifest(), deps), chats.Mounts(), docs(), jobs)))
 }
 
 // chatSettings are what the chat reads of the environment beside what functions do.
@@ -276,6 +279,7 @@ func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr, l
 		_, _ = fmt.Fprintf(table, "POST\t%s\tjobs/cleanup\tRemove what has had its time, as happens every hour.\n", cleanupPath)
 	}
 	_ = table.Flush()
+	_, _ = fmt.Fprintf(output, "To read about and to try: http://localhost:%s%s\n", port, docsPath)
 	_, _ = fmt.Fprintf(output, "Each is served without /v2 as well. Try:\n\n"+
 		"  curl -X POST -H 'Content-Type: application/json' -d '{}' http://localhost:%s/v2/user/create\n\n", port)
 }
