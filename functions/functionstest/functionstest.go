@@ -3,6 +3,8 @@
 package functionstest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions"
@@ -131,4 +134,45 @@ func NewAccount(tb testing.TB, handler http.Handler) (a Account) {
 // Login is the beginning of a body in which the member id names the caller.
 func (a Account) Login(id string) string {
 	return fmt.Sprintf(`{"%s":%q,"password":%q`, id, a.ID, a.Password)
+}
+
+// Refusal is what is changed in a good body, what it is changed to, and the field that is blamed for that. Without a field the
+// changed body is as good.
+type Refusal [3]string
+
+// PlayBodies sends a function a good body, and what v1 refuses of it. The recordings hold the rest.
+func PlayBodies(t *testing.T, handler http.Handler, function, good string, refusals []Refusal) {
+	t.Helper()
+	route, ok := functions.Manifest().Find(function)
+	require.True(t, ok, function)
+	for _, r := range refusals {
+		from, to, field := r[0], r[1], r[2]
+		body := strings.Replace(good, from, to, 1)
+		require.NotEqual(t, good, body, "%s: %s", function, from)
+		w := Call(t, handler, route.Method, route.Path, body)
+		if field == "" {
+			assert.Equal(t, http.StatusOK, w.Code, "%s: %s: %s", function, to, w.Body)
+			continue
+		}
+		assert.Equal(t, http.StatusBadRequest, w.Code, "%s: %.100s: %s", function, to, w.Body)
+		var problem struct {
+			Errors map[string][]string `json:"errors"`
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &problem))
+		assert.Contains(t, problem.Errors, field, "%s: %.100s", function, to)
+	}
+	var zipped bytes.Buffer
+	zip := gzip.NewWriter(&zipped)
+	_, err := zip.Write([]byte(good))
+	require.NoError(t, err)
+	require.NoError(t, zip.Close())
+	r := NewRequest(t, route.Method, route.Path, zipped.String())
+	r.Header.Set("Content-Encoding", "gzip")
+	w := Serve(t, handler, r)
+	assert.Equal(t, http.StatusUnsupportedMediaType, w.Code, function)
+	assert.Equal(t, "identity", w.Header().Get("Accept-Encoding"), function)
+	r = NewRequest(t, route.Method, route.Path, good)
+	r.Header.Set("Content-Encoding", "identity")
+	w = Serve(t, handler, r)
+	assert.Equal(t, http.StatusOK, w.Code, "%s: %s", function, w.Body)
 }

@@ -1,31 +1,29 @@
-package user
+package user_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/liftlog/liftlog-api/functions/functionstest"
+	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
 
-func TestParseID(t *testing.T) {
+func TestAUserIsFoundByEveryFormOfTheID(t *testing.T) {
 	t.Parallel()
-	want := uuid.MustParse("0e000000-0000-4000-8000-00000000000a")
-	for _, text := range []string{
-		"0e000000-0000-4000-8000-00000000000a", "0E000000-0000-4000-8000-00000000000A", "0e00000000004000800000000000000a",
-		"{0e000000-0000-4000-8000-00000000000a}", "(0e000000-0000-4000-8000-00000000000a)",
-		" 0e000000-0000-4000-8000-00000000000a", "\t{0e000000-0000-4000-8000-00000000000a}\r\n", "\u00a00e00000000004000800000000000000a\u2003",
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1}))
+	user := functionstest.NewAccount(t, handler)
+	id := user.ID.String()
+	for _, path := range []string{
+		id, strings.ToUpper(id), strings.ReplaceAll(id, "-", ""), "%20" + id + "%20", "%7B" + id + "%7D", "(" + id + ")", "%09(" + id + ")%0A",
+		strings.Repeat("%20", 100) + id,
 	} {
-		id, ok := parseID(text)
-		assert.True(t, ok, "%q", text)
-		assert.Equal(t, want, id, "%q", text)
+		assert.Equal(t, http.StatusOK, functionstest.Call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
 	}
-	for _, text := range []string{
-		"", " ", "{}", "zgzyso2f49cs", "0e000000-0000-4000-8000-00000000000", "0e000000-0000-4000-8000-00000000000g",
-		"{0e00000000004000800000000000000a}", "(0e00000000004000800000000000000a)", "(0e000000-0000-4000-8000-00000000000a}",
-		"{0e000000-0000-4000-8000-00000000000a", "[0e000000-0000-4000-8000-00000000000a]", "{ 0e000000-0000-4000-8000-00000000000a }",
-		"urn:uuid:0e000000-0000-4000-8000-00000000000a", "0e000000 0000 4000 8000 00000000000a", "{0e00000000004000800000000000000abcde}",
-	} {
-		_, ok := parseID(text)
-		assert.False(t, ok, "%q", text)
+	for _, path := range []string{"(" + strings.ReplaceAll(id, "-", "") + ")", "(" + id + "%7D", "(%20" + id + ")", "%20" + user.Lookup} {
+		assert.Equal(t, http.StatusNotFound, functionstest.Call(t, handler, http.MethodGet, "/v2/user/"+path, "").Code, path)
 	}
 }

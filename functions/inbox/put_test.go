@@ -1,71 +1,23 @@
 package inbox_test
 
 import (
-	"bytes"
 	"crypto/rand"
-	"os"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/shared/apierr"
-	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/inbox"
-	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/user"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
-
-func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
-	t.Helper()
-	id := uuid.New()
-	_, err := user.Create(t.Context(), db, id, auth.Credential{
-		Salt: []byte{1}, Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
-	})
-	require.NoError(t, err)
-	return id
-}
-
-var limits = inbox.Limits{Messages: 5000, Bytes: 8 << 20}
-
-func TestMessagesAreHandedOverOnceOldestFirst(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	to, other := newUser(t, db), newUser(t, db)
-	for i := range 5 {
-		require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{byte(i)}, {1, 2}}, limits))
-	}
-	require.NoError(t, inbox.Put(t.Context(), db, other, [][]byte{{9}}, limits))
-	var got []byte
-	for _, size := range []int{3, 2, 0} {
-		messages, err := inbox.Take(t.Context(), db, to, 3)
-		require.NoError(t, err)
-		require.Len(t, messages, size)
-		for _, m := range messages {
-			got = append(got, m.Chunks[0]...)
-			assert.Equal(t, []byte{1, 2}, m.Chunks[1], "chunks keep their order")
-		}
-	}
-	assert.Equal(t, []byte{0, 1, 2, 3, 4}, got)
-}
-
-func TestAChunkThatV1StoredAsNullIsHandedOver(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	to := newUser(t, db)
-	_, err := db.Exec(t.Context(), `INSERT INTO user_inbox_items VALUES ($1, $2, ARRAY[NULL, 'x'::bytea])`, uuid.New(), to)
-	require.NoError(t, err)
-	messages, err := inbox.Take(t.Context(), db, to, 10)
-	require.NoError(t, err)
-	assert.Equal(t, [][]byte{nil, []byte("x")}, messages[0].Chunks)
-}
 
 func TestAFullInboxAndNobodys(t *testing.T) {
 	t.Parallel()
@@ -112,61 +64,6 @@ func TestAnInboxIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// TestManyReadersWhileMessagesArrive counts every message that any reader gets.
-func TestManyReadersWhileMessagesArrive(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	to := newUser(t, db)
-	const senders, each, readers = 4, 25, 6
-	var sending errgroup.Group
-	for i := range senders {
-		sending.Go(func() error {
-			for n := range each {
-				if err := inbox.Put(t.Context(), db, to, [][]byte{{byte(i), byte(n)}}, limits); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	sent := make(chan struct{})
-	go func() {
-		assert.NoError(t, sending.Wait())
-		close(sent)
-	}()
-	var mu sync.Mutex
-	seen := map[string]int{}
-	var reading errgroup.Group
-	for range readers {
-		reading.Go(func() error {
-			for last := false; ; {
-				messages, err := inbox.Take(t.Context(), db, to, 7)
-				if err != nil {
-					return err
-				}
-				mu.Lock()
-				for _, m := range messages {
-					seen[string(m.Chunks[0])]++
-				}
-				mu.Unlock()
-				if last && len(messages) == 0 {
-					return nil
-				}
-				select {
-				case <-sent:
-					last = true
-				default:
-				}
-			}
-		})
-	}
-	require.NoError(t, reading.Wait())
-	assert.Len(t, seen, senders*each, "none is lost")
-	for message, times := range seen {
-		assert.Equal(t, 1, times, "%x is handed over once", message)
-	}
-}
-
 func TestDeletionBesideMessagesLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -191,4 +88,15 @@ func TestDeletionBesideMessagesLeavesNothing(t *testing.T) {
 	var left int
 	require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM user_inbox_items`).Scan(&left))
 	assert.Zero(t, left)
+}
+
+func TestPutInboxMessageReadsBodiesAsV1Did(t *testing.T) {
+	t.Parallel()
+	handler := functionstest.NewHandler(t)
+	account := functionstest.NewAccount(t, handler)
+	functionstest.PlayBodies(t, handler, "PutInboxMessage", fmt.Sprintf(`{"toUserId":%q,"encryptedMessage":["QUJDZA==","QUJDZA=="]}`, account.ID), []functionstest.Refusal{
+		{`"toUserId"`, `"toUſerId"`, "toUserId"}, {`["QUJDZA=="`, `["QUJDZB=="`, "encryptedMessage[0]"}, {`,"QUJDZA=="]`, `,"QUJDZDF="]`, "encryptedMessage[1]"},
+		{`]`, `],"encryptedMessage":[]`, "encryptedMessage"}, {`]`, `,null]`, "encryptedMessage[2]"}, {`]`, strings.Repeat(`,""`, 19) + `,7`, "encryptedMessage"},
+		{`]`, strings.Repeat(`,""`, 18) + `]`, ""},
+	})
 }

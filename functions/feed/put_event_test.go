@@ -1,11 +1,10 @@
 package feed_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,99 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/shared/apierr"
-	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/feed"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/user"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
-
-func newUser(t *testing.T, db *postgres.DB) uuid.UUID {
-	t.Helper()
-	id := uuid.New()
-	_, err := user.Create(t.Context(), db, id, auth.Credential{
-		Salt: []byte{1}, Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
-	})
-	require.NoError(t, err)
-	return id
-}
-
-// limit is far from what a test stores.
-const limit = 10_000
-
-func newEvent(owner uuid.UUID) feed.Event {
-	return feed.Event{
-		UserID: owner, ID: uuid.New(), Expiry: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond),
-		EncryptedPayload: []byte("payload"), EncryptionIV: []byte("iv"),
-	}
-}
-
-// get returns what a follower sees.
-func get(t *testing.T, db *postgres.DB, asked ...feed.Followed) (events []feed.Event, invalid []string) {
-	t.Helper()
-	invalid, err := feed.Each(t.Context(), db, asked, time.Now(), func(e feed.Event) error {
-		events = append(events, e)
-		return nil
-	})
-	require.NoError(t, err)
-	return events, invalid
-}
-
-func count(t *testing.T, db *postgres.DB, table string) (n int) {
-	t.Helper()
-	require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM `+pgx.Identifier{table}.Sanitize()).Scan(&n))
-	return n
-}
-
-func TestAFollowerSeesWhatTheSecretsLetThem(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	ada, bo, cy := newUser(t, db), newUser(t, db), newUser(t, db)
-	for owner, secrets := range map[uuid.UUID][]string{ada: {"shared", "of ada"}, bo: {"shared"}, cy: {"of cy"}} {
-		for _, secret := range secrets {
-			require.NoError(t, feed.AddSecret(t.Context(), db, owner, secret, limit))
-		}
-	}
-	first, second, expired, ofBo, ofCy := newEvent(ada), newEvent(ada), newEvent(ada), newEvent(bo), newEvent(cy)
-	expired.Expiry = time.Now().Add(-time.Second)
-	for _, e := range []feed.Event{first, expired, second, ofBo, ofCy} {
-		require.NoError(t, feed.Put(t.Context(), db, e, limit))
-	}
-	ids := func(events []feed.Event) (list []uuid.UUID) {
-		for _, e := range events {
-			list = append(list, e.ID)
-		}
-		return list
-	}
-	long := time.Now().Add(-time.Hour)
-
-	events, invalid := get(t, db, feed.Followed{UserID: ada, Secret: "of ada", Since: long})
-	assert.Equal(t, []uuid.UUID{first.ID, second.ID}, ids(events), "oldest first, without the expired one")
-	assert.Empty(t, invalid)
-	assert.NotNil(t, invalid)
-	assert.Equal(t, first.Expiry, events[0].Expiry.UTC())
-
-	events, invalid = get(t, db, feed.Followed{UserID: ada, Secret: "of ada", Since: events[0].Timestamp})
-	assert.Equal(t, []uuid.UUID{second.ID}, ids(events), "since is exclusive, and exact")
-	assert.Empty(t, invalid)
-
-	events, invalid = get(t, db, feed.Followed{UserID: ada, Secret: "shared", Since: long}, feed.Followed{UserID: bo, Secret: "shared", Since: long})
-	assert.ElementsMatch(t, []uuid.UUID{first.ID, second.ID, ofBo.ID}, ids(events), "several users may have the same secret")
-	assert.Empty(t, invalid)
-
-	events, invalid = get(t, db, feed.Followed{UserID: cy, Secret: "shared", Since: long}, feed.Followed{UserID: uuid.New(), Secret: "zz", Since: long},
-		feed.Followed{UserID: cy, Secret: "shared", Since: long}, feed.Followed{UserID: bo, Secret: "", Since: long})
-	assert.Empty(t, events, "a secret counts for its own user only")
-	assert.Equal(t, []string{"shared", "zz", ""}, invalid, "once each, in the order sent")
-
-	events, invalid = get(t, db, feed.Followed{UserID: ada, Secret: "of ada", Since: time.Now().Add(time.Hour)},
-		feed.Followed{UserID: ada, Secret: "shared", Since: long}, feed.Followed{UserID: ada, Secret: "wrong", Since: long})
-	assert.Equal(t, []uuid.UUID{first.ID, second.ID}, ids(events), "a user asked for twice comes once, with the earlier since")
-	assert.Equal(t, []string{"wrong"}, invalid)
-}
 
 func TestTheEndsOfTimeAreStoredAndReadAsV1Does(t *testing.T) {
 	t.Parallel()
@@ -293,21 +206,6 @@ func TestEventsAreBounded(t *testing.T) {
 	require.NoError(t, feed.Put(t.Context(), db, newEvent(owner), few))
 }
 
-func TestSecretsAreBounded(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	owner, other := newUser(t, db), newUser(t, db)
-	for _, secret := range []string{"1", "2", "3", "3", "1"} {
-		require.NoError(t, feed.AddSecret(t.Context(), db, owner, secret, 3))
-	}
-	assert.Equal(t, apierr.Limited, apierr.KindOf(feed.AddSecret(t.Context(), db, owner, "4", 3)))
-	assert.Equal(t, 3, count(t, db, "user_follow_secrets"))
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "2", 3), "one that is there stays")
-	require.NoError(t, feed.AddSecret(t.Context(), db, other, "4", 3))
-	require.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "2"))
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "4", 3))
-}
-
 func TestTheAccountsOwnWritesAreNotedOnceADay(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -330,34 +228,6 @@ func TestTheAccountsOwnWritesAreNotedOnceADay(t *testing.T) {
 			assert.Equal(t, stale, fresh, name)
 		}
 	}
-}
-
-func TestASecretPutManyTimesAtOnceIsStoredOnce(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	owner := newUser(t, db)
-	var group errgroup.Group
-	for range 64 {
-		group.Go(func() error { return feed.AddSecret(t.Context(), db, owner, "s", limit) })
-	}
-	require.NoError(t, group.Wait())
-	assert.Equal(t, 1, count(t, db, "user_follow_secrets"))
-}
-
-func TestEveryCopyOfASecretIsRemoved(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	owner, other := newUser(t, db), newUser(t, db)
-	for range 2 { // as v1 stored it
-		_, err := db.Exec(t.Context(), `INSERT INTO user_follow_secrets VALUES ($1, $2, 's')`, uuid.New(), owner)
-		require.NoError(t, err)
-	}
-	require.NoError(t, feed.AddSecret(t.Context(), db, owner, "s", limit))
-	assert.Equal(t, 2, count(t, db, "user_follow_secrets"), "no third copy")
-	require.NoError(t, feed.AddSecret(t.Context(), db, other, "s", limit))
-	require.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "s"))
-	assert.Equal(t, 1, count(t, db, "user_follow_secrets"))
-	require.NoError(t, feed.RemoveSecret(t.Context(), db, owner, "s"), "a second time")
 }
 
 func TestDeletionBesideWritesLeavesNothing(t *testing.T) {
@@ -390,4 +260,17 @@ func TestDeletionBesideWritesLeavesNothing(t *testing.T) {
 	for _, table := range []string{"user_events", "user_follow_secrets", "v2_feed_clocks"} {
 		assert.Zero(t, count(t, db, table), table)
 	}
+}
+
+func TestPutEventReadsBodiesAsV1Did(t *testing.T) {
+	t.Parallel()
+	handler := functionstest.NewHandler(t)
+	account := functionstest.NewAccount(t, handler)
+	const expiry = `"expiry":"2099-01-02T03:04:05.678Z"`
+	functionstest.PlayBodies(t, handler, "PutEvent", account.Login("userId")+`,"eventId":"0e000000-0000-4000-8000-000000000001","encryptedEventPayload":"QUJDZA==","encryptedEventIV":"QUJDZA==",`+expiry+`}`, []functionstest.Refusal{
+		{`"userId"`, `"uſerId"`, "userId"}, {`"eventId":`, `"eventID":`, ""}, {`"QUJDZA=="`, `"QUJDZB=="`, "encryptedEventPayload"},
+		{`IV":"QUJDZA=="`, `IV":"QUJDZB=="`, "encryptedEventIV"}, {`5.678Z`, `5.678+14:01`, "expiry"}, {`5.678Z`, `5.678-01:60`, "expiry"}, {`5.678Z`, `5.678+02`, ""},
+		{expiry, expiry + `,"expiry":null`, "expiry"},
+		{`d":"QUJDZA=="`, `d":"` + strings.Repeat("A", 4*(128<<10)/3+4) + `"`, "encryptedEventPayload"},
+	})
 }

@@ -2,7 +2,6 @@ package share_test
 
 import (
 	"bytes"
-	"os"
 	"testing"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 	"github.com/liftlog/liftlog-api/shared/share"
 	"github.com/liftlog/liftlog-api/shared/user"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 func TestAnItemLivesUntilItsExpiry(t *testing.T) {
 	t.Parallel()
@@ -54,30 +51,4 @@ func TestAnItemLivesUntilItsExpiry(t *testing.T) {
 	assert.Error(t, err)
 	_, err = share.Create(t.Context(), db, owner, []byte{}, []byte{}, expiry, 1000)
 	assert.Equal(t, apierr.NotFound, apierr.KindOf(err))
-}
-
-func TestItemsAreBounded(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	owner := uuid.New()
-	_, err := user.Create(t.Context(), db, owner, auth.Credential{
-		Salt: []byte{1}, Tag: auth.Tag{KeyFingerprint: bytes.Repeat([]byte{1}, 16), HashDigest: bytes.Repeat([]byte{2}, 32), Tag: bytes.Repeat([]byte{3}, 32)},
-	})
-	require.NoError(t, err)
-	create := func(expiry time.Time) error {
-		_, err := share.Create(t.Context(), db, owner, []byte("payload"), []byte("iv"), expiry, 3)
-		return err
-	}
-	later, before := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
-	for range 2 {
-		require.NoError(t, create(before))
-	}
-	for range 3 {
-		require.NoError(t, create(later), "expired ones do not count")
-	}
-	assert.Equal(t, apierr.Limited, apierr.KindOf(create(later)))
-	_, err = db.Exec(t.Context(), `UPDATE shared_items SET expiry = now()`)
-	require.NoError(t, err)
-	require.NoError(t, create(later))
-	assert.Equal(t, apierr.Limited, apierr.KindOf(create(later)), "twice as many in all")
 }

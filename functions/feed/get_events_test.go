@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,10 +14,58 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/functionstest"
 	"github.com/liftlog/liftlog-api/shared/feed"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 )
+
+func TestAFollowerSeesWhatTheSecretsLetThem(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	ada, bo, cy := newUser(t, db), newUser(t, db), newUser(t, db)
+	for owner, secrets := range map[uuid.UUID][]string{ada: {"shared", "of ada"}, bo: {"shared"}, cy: {"of cy"}} {
+		for _, secret := range secrets {
+			require.NoError(t, feed.AddSecret(t.Context(), db, owner, secret, limit))
+		}
+	}
+	first, second, expired, ofBo, ofCy := newEvent(ada), newEvent(ada), newEvent(ada), newEvent(bo), newEvent(cy)
+	expired.Expiry = time.Now().Add(-time.Second)
+	for _, e := range []feed.Event{first, expired, second, ofBo, ofCy} {
+		require.NoError(t, feed.Put(t.Context(), db, e, limit))
+	}
+	ids := func(events []feed.Event) (list []uuid.UUID) {
+		for _, e := range events {
+			list = append(list, e.ID)
+		}
+		return list
+	}
+	long := time.Now().Add(-time.Hour)
+
+	events, invalid := get(t, db, feed.Followed{UserID: ada, Secret: "of ada", Since: long})
+	assert.Equal(t, []uuid.UUID{first.ID, second.ID}, ids(events), "oldest first, without the expired one")
+	assert.Empty(t, invalid)
+	assert.NotNil(t, invalid)
+	assert.Equal(t, first.Expiry, events[0].Expiry.UTC())
+
+	events, invalid = get(t, db, feed.Followed{UserID: ada, Secret: "of ada", Since: events[0].Timestamp})
+	assert.Equal(t, []uuid.UUID{second.ID}, ids(events), "since is exclusive, and exact")
+	assert.Empty(t, invalid)
+
+	events, invalid = get(t, db, feed.Followed{UserID: ada, Secret: "shared", Since: long}, feed.Followed{UserID: bo, Secret: "shared", Since: long})
+	assert.ElementsMatch(t, []uuid.UUID{first.ID, second.ID, ofBo.ID}, ids(events), "several users may have the same secret")
+	assert.Empty(t, invalid)
+
+	events, invalid = get(t, db, feed.Followed{UserID: cy, Secret: "shared", Since: long}, feed.Followed{UserID: uuid.New(), Secret: "zz", Since: long},
+		feed.Followed{UserID: cy, Secret: "shared", Since: long}, feed.Followed{UserID: bo, Secret: "", Since: long})
+	assert.Empty(t, events, "a secret counts for its own user only")
+	assert.Equal(t, []string{"shared", "zz", ""}, invalid, "once each, in the order sent")
+
+	events, invalid = get(t, db, feed.Followed{UserID: ada, Secret: "of ada", Since: time.Now().Add(time.Hour)},
+		feed.Followed{UserID: ada, Secret: "shared", Since: long}, feed.Followed{UserID: ada, Secret: "wrong", Since: long})
+	assert.Equal(t, []uuid.UUID{first.ID, second.ID}, ids(events), "a user asked for twice comes once, with the earlier since")
+	assert.Equal(t, []string{"wrong"}, invalid)
+}
 
 // storeAsV1 stores events with payloads of that many bytes, at times a second apart from the first on; as many as ties share
 // each time, as v1 lets them.
@@ -222,4 +272,41 @@ func TestManyUsersOverManyPages(t *testing.T) {
 		byUser[e.UserID] = append(byUser[e.UserID], e.ID)
 	}
 	assert.Equal(t, want, byUser)
+}
+
+func TestGetEventsReadsBodiesAsV1Did(t *testing.T) {
+	t.Parallel()
+	handler := functionstest.NewHandler(t)
+	account := functionstest.NewAccount(t, handler)
+	functionstest.PlayBodies(t, handler, "GetEvents", fmt.Sprintf(`{"users":[{"userId":%q,"followSecret":"s","since":"2024-02-03T04:05:06.789Z"}]}`, account.ID), []functionstest.Refusal{
+		{`"users"`, `"uſers"`, "users"}, {`]`, `],"users":[]`, "users"}, {`]`, `],"users":[{}]`, "users[0].since"}, {`]`, `,null]`, "users[1].userId"},
+		{`"followSecret":"s",`, ``, "users[0].followSecret"}, {`"followSecret":"s"`, `"followSecret":null`, "users[0].followSecret"},
+		{`"followSecret":"s"`, `"followSecret":"s","followSecret":null`, "users[0].followSecret"}, {`"followSecret":"s"`, `"followSecret":""`, ""},
+		{`"since"`, `"ſince"`, "users[0].since"}, {`6.789Z`, `6.789-14:30`, "users[0].since"}, {`6.789Z`, `6.789+00`, ""}, {`6.789Z`, `6.789+0:00`, "users[0].since"},
+		{`]`, strings.Repeat(`,{}`, 1000) + `,7`, "users"},
+	})
+}
+
+func TestARefusalNamesFewFaults(t *testing.T) {
+	t.Parallel()
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 1}))
+	w := functionstest.Call(t, handler, http.MethodPost, "/v2/events", `{"users":[{}`+strings.Repeat(`,{}`, 999)+`]}`)
+	assert.Equal(t, http.StatusBadRequest, w.Code)
+	assert.Less(t, w.Body.Len(), 4<<10)
+	assert.Contains(t, w.Body.String(), "users[0].since")
+}
+
+// TestASecretThatIsTooLongIsInvalid lets one friend's nonsense cost nobody the others' events.
+func TestASecretThatIsTooLongIsInvalid(t *testing.T) {
+	t.Parallel()
+	handler := functionstest.Handler(functionstest.NewDeps(t, postgres.Options{URL: pgtest.URL(t), MaxConns: 2}))
+	user, long := functionstest.NewAccount(t, handler), strings.Repeat("x", 10_000)
+	require.Equal(t, http.StatusOK, functionstest.Call(t, handler, "PUT", "/v2/follow-secret", user.Login("userId")+`,"followSecret":"s"}`).Code)
+	require.Equal(t, http.StatusOK, functionstest.Call(t, handler, "PUT", "/v2/event", user.Login("userId")+fmt.Sprintf(
+		`,"eventId":%q,"encryptedEventPayload":"QQ==","encryptedEventIV":"QQ==","expiry":"2099-01-01"}`, user.ID)).Code)
+	w := functionstest.Call(t, handler, "POST", "/v2/events", fmt.Sprintf(
+		`{"users":[{"userId":%[1]q,"followSecret":"s","since":"2000-01-01"},{"userId":%[1]q,"followSecret":%[2]q,"since":"2000-01-01"}]}`, user.ID, long))
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	assert.Contains(t, w.Body.String(), user.ID.String())
+	assert.Contains(t, w.Body.String(), fmt.Sprintf(`"invalidFollowSecrets":[%q]`, long))
 }

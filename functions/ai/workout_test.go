@@ -1,9 +1,8 @@
-package functions_test
+package ai_test
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -126,22 +125,10 @@ func TestThePlannerCanBeSwitchedOff(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "The planner is switched off for now.")
 }
 
-// manyExercises are the members of an object of that many exercises.
-func manyExercises(n int) string {
-	exercises := make([]string, n)
-	for i := range exercises {
-		exercises[i] = fmt.Sprintf(`"exercise %d":%d`, i, i)
-	}
-	return strings.Join(exercises, ",")
-}
-
-func TestThePlannersBounds(t *testing.T) {
+func TestAWorkoutsBounds(t *testing.T) {
 	t.Parallel()
 	handler, _, model := functionstest.NewPlanner(t)
 	workout := func(from, to string) string { return strings.Replace(functionstest.GoodWorkout, from, to, 1) }
-	session := func(members string) string {
-		return `{"attributes":{"areasToWorkout":["Chest"],"volume":50,"exerciseToKilograms":{}` + members + `}}`
-	}
 	for body, field := range map[string]string{
 		workout(`"none"`, `"`+strings.Repeat("x", 2001)+`"`):               "attributes.additionalInfo",
 		workout(`"70-80"`, `"70-80 and some more characters"`):             "attributes.weightRange",
@@ -159,21 +146,14 @@ func TestThePlannersBounds(t *testing.T) {
 		assert.Equal(t, http.StatusBadRequest, w.Code, body)
 		assert.Contains(t, w.Body.String(), `"`+field+`"`)
 	}
-	for body, field := range map[string]string{
-		session(`,"exerciseToKilograms":{"` + strings.Repeat("x", 50) + `":1}`): "attributes.exerciseToKilograms",
-		session(`,"exerciseToKilograms":{"x":"1"}`):                             "attributes.exerciseToKilograms",
-		session(`,"exerciseToKilograms":{"x":1e999}`):                           "attributes.exerciseToKilograms",
-		session(`,"areasToWorkout":[]`):                                         "attributes.areasToWorkout",
-		session(`,"areasToWorkout":[0`):                                         "attributes.areasToWorkout[0]",
-		session(`,"exerciseToKilograms":{` + manyExercises(101) + `}`):          "attributes.exerciseToKilograms",
-		session(`,"volume":null`):                                               "attributes.volume",
-		session(`,"volume":"50"`):                                               "attributes.volume",
-	} {
-		w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/session", body)
-		assert.Equal(t, http.StatusBadRequest, w.Code, body)
-		assert.Contains(t, w.Body.String(), `"`+field+`"`)
-	}
 	assert.Zero(t, model.Count(), "the model was not asked")
-	w := functionstest.Call(t, handler, http.MethodPost, "/v2/ai/session", session(`,"exerciseToKilograms":{`+manyExercises(100)+`}`))
-	assert.Equal(t, http.StatusOK, w.Code, w.Body)
+}
+
+func TestPlanWorkoutReadsBodiesAsV1Did(t *testing.T) {
+	t.Parallel()
+	handler := functionstest.NewHandler(t)
+	functionstest.PlayBodies(t, handler, "PlanWorkout", functionstest.GoodWorkout, []functionstest.Refusal{
+		{`}}`, `},"attributes":{}}`, "attributes.goals"}, {`}}`, `},"attributes":null}`, "attributes"}, {`"goals"`, `"goalſ"`, "attributes.goals"},
+		{`"goals":[`, `"goals":["Goal","Goal","Goal","Goal","Goal","Goal","Goal","Goal","Goal",`, "attributes.goals"},
+	})
 }

@@ -1,0 +1,10 @@
+package ai_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
