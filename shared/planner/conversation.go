@@ -8,9 +8,9 @@ import (
 	"github.com/liftlog/liftlog-api/shared/planner/partialjson"
 )
 
-// What is kept of a conversation beside its system prompt.
+// A conversation remembers this much; older turns are forgotten. The system prompt is not counted.
 const (
-	maxKeptMessages = 20 // v1's
+	maxKeptMessages = 20 // as in v1
 	maxKeptBytes    = 128 << 10
 )
 
@@ -34,9 +34,9 @@ type dialect[S any] interface {
 	finish(a Answer) (S, error)
 }
 
-// Yield takes how far an answer has come. To read that takes time in proportion to the answer so far, so that read is for when the step
-// is due, and not for every one: it may be called later, by any goroutine, once or never. The step does not change. ok is false
-// when there is nothing to show.
+// Yield is told that an answer has grown. It calls read, once, when it wants to show the answer so far: right away, later from any
+// goroutine, or never. Reading takes time in proportion to the answer, so a receiver that is busy had better skip steps than
+// read them all. What read returns is the answer at the time of the call to Yield; ok is false when there is nothing to show yet.
 type Yield[S any] func(read func() (step S, ok bool)) error
 
 var localeForm = regexp.MustCompile(`^[a-zA-Z]{2}-[a-zA-Z]{2}$`)
@@ -86,7 +86,8 @@ func (c *Conversation[S]) Send(ctx context.Context, message string, yield Yield[
 	return nil
 }
 
-// keep keeps a message and its answer, with the result of its call if there is one.
+// keep adds a turn to what is remembered: the person's message and the answer. An answer that is a call is followed by the
+// call's result, as the protocol wants it.
 func (c *Conversation[S]) keep(user Message, answer Answer, result string) {
 	c.messages = append(c.messages, user, Message{Role: Assistant, Text: answer.Text, Call: answer.Call})
 	if answer.Call != nil {
@@ -95,8 +96,8 @@ func (c *Conversation[S]) keep(user Message, answer Answer, result string) {
 	c.messages = kept(c.messages, 0)
 }
 
-// kept is as much of the end of the messages as may be kept beside more bytes, turn by turn: each begins with the user's
-// message.
+// kept forgets the oldest turns until the rest, with so many bytes more, is within the bounds. A turn begins with the person's
+// message and is forgotten whole.
 func kept(messages []Message, more int) []Message {
 	bytes := size(messages) + more
 	for len(messages) > 0 && (len(messages) > maxKeptMessages || bytes > maxKeptBytes) {
@@ -110,7 +111,7 @@ func kept(messages []Message, more int) []Message {
 	return messages
 }
 
-// Size is how many bytes of what was said are kept.
+// Size is how many bytes of the conversation are remembered.
 func (c *Conversation[S]) Size() int { return size(c.messages) }
 
 func size(messages []Message) (bytes int) {

@@ -18,14 +18,14 @@ import (
 	"github.com/liftlog/liftlog-api/shared/logging"
 )
 
-// Route is what the adapter has to know of a route beside its [Endpoint].
+// Route says where and within which bounds an [Endpoint] is served.
 type Route struct {
-	Method  string        // GET serves HEAD as well; empty: the endpoint takes all methods, and refuses those that it has not
+	Method  string        // GET serves HEAD as well; empty: all methods reach the endpoint, which refuses what it does not know
 	Path    string        // a pattern of [http.ServeMux] without a method
 	MaxBody int64         // in bytes; 0: the route takes no body
 	Timeout time.Duration // bounds a request, from its header to the answer's last byte
-	// Handler bounds what the endpoint does, from the body's end to its answer, or to the first byte of a stream; the body
-	// may take what it leaves of Timeout. 0: as long as the request may take.
+	// Handler bounds the endpoint's own work: from the end of the body to the answer, or to the first byte of a stream. The body has
+	// the rest of Timeout to arrive. 0: as long as Timeout.
 	Handler time.Duration
 }
 
@@ -38,14 +38,15 @@ type Mount struct {
 	Endpoint
 }
 
-// Service is what all routes of a process share.
+// Service holds what all routes of a process share.
 type Service struct {
 	Log     *slog.Logger
 	Origins []string // origins that browsers may call from; empty: any, as v1 allowed
-	// Credentials lets browsers at these origins send theirs, as SignalR's client does; it takes origins that are named.
+	// Credentials allows requests with credentials from browsers at Origins, as SignalR's client makes them. It has no effect while
+	// Origins is empty.
 	Credentials bool
 	Project     string // Google Cloud project for trace names; may be empty
-	// Pools says of the pools of connections what belongs to a request's log line; nil: nothing.
+	// Pools adds the state of the connection pools to a request's log line; nil: nothing is added.
 	Pools slog.LogValuer
 	// Ready is asked before every request. While it fails, the request is answered with its error; nil is always ready.
 	Ready func(context.Context) error
@@ -57,8 +58,8 @@ const (
 	ReadyPath = "/health/ready"
 )
 
-// Handler serves the routes, and the platform's probes beside them, which are not logged. Another method is 405, and another
-// path is 421, because to an app a 404 says that the user is gone: it may only come from who has looked for a row.
+// Handler serves the routes and the platform's probes, which are not logged. Another method of a path is 405. Another path is 421
+// and not 404: to an app a 404 says that the user is gone, so only code that looked for the row may answer that.
 func (s *Service) Handler(mounts []Mount) http.Handler {
 	mux := http.NewServeMux()
 	for _, m := range mounts {
@@ -102,11 +103,11 @@ func (s *Service) endpoint(m Mount) http.Handler {
 	})
 }
 
-// answerTime is how long a refusal may take to be written, and an answer beyond its request's time.
+// answerTime bounds the writing of a refusal, and how long an answer may go on being written past its request's Timeout.
 const answerTime = 10 * time.Second
 
-// fail answers err, or breaks the connection when a part of the answer is on its way, and leaves the cause for the log. Of
-// what failed because the request was canceled, that cause is the error, where it is one of ours.
+// fail answers err and leaves it for the log. When a part of the answer has gone out already, it breaks the connection instead. If
+// the program itself canceled the request, its reason is answered rather than the cancellation.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := event(r)
 	e.err = err
@@ -128,9 +129,8 @@ func stopped(r *http.Request) error {
 	return nil
 }
 
-// breakOff resets the connection, so that the caller sees a broken answer even where only the connection's end tells that of
-// an answer. It is taken for that, since the functions framework swallows [http.ErrAbortHandler] and then ends the answer as
-// if it were whole.
+// breakOff resets the connection, so that the caller notices that the answer is broken even if it has no length. It hijacks the
+// connection because the functions framework swallows [http.ErrAbortHandler] and then ends the answer as if it were whole.
 func breakOff(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -142,11 +142,10 @@ func breakOff(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// preflightMaxAge is for how long a browser need not ask again what it may call, in seconds: two hours are the most that
-// Chromium's take.
+// preflightMaxAge is how long a browser may cache the answer to a preflight, in seconds. Chromium caps it at two hours.
 const preflightMaxAge = 7200
 
-// chain puts around the mux what every request needs, whether it is served or refused.
+// chain wraps the mux in what every request needs, served or refused: an id, deadlines, CORS, compression, recovery, a log line.
 func (s *Service) chain(mux *http.ServeMux) http.Handler {
 	crossOrigin := cors.New(cors.Options{
 		AllowedOrigins: s.Origins, // none means any
@@ -201,15 +200,15 @@ func (s *Service) chain(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// errPanic is what a panic is answered by.
+// errPanic is the error that a panic becomes, which is a bare 500.
 var errPanic = errors.New("panic")
 
 // errElsewhere refuses what is not served by this program.
 var errElsewhere = &statusError{http.StatusMisdirectedRequest, "This path is not served here."}
 
-// setDeadlines bounds what becomes of a request that nobody reads or answers further: every request sets its own, because a
-// connection keeps them. While a body has yet to come nothing but that is waited for; without one, package http waits for
-// the caller to leave, which no deadline may look like.
+// setDeadlines bounds a request that stops being read or answered. Every request sets the deadlines anew, because they belong to
+// the connection and outlive a request. A request without a body gets no read deadline: package http reads on in the background to
+// notice that the caller leaves, and would take an expired deadline for that.
 func setDeadlines(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
@@ -218,7 +217,7 @@ func setDeadlines(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// muxAnswer catches what a mux answers when no pattern fits.
+// muxAnswer records the answer of a mux in which no pattern matches.
 type muxAnswer struct {
 	header http.Header
 	status int
@@ -235,7 +234,7 @@ func (a *muxAnswer) Write(p []byte) (int, error) { return len(p), nil }
 
 const requestIDHeader = "X-Request-Id"
 
-// requestID takes the caller's id when it is short and plain, and makes one otherwise.
+// requestID returns the caller's own id when it is short and plain, and a new one otherwise.
 func requestID(r *http.Request) string {
 	id := r.Header.Get(requestIDHeader)
 	plain := func(c rune) bool {
@@ -247,8 +246,8 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// logLevel is the severity of a request's line: a caller's mistake is no news to the operator, and neither is one who leaves
-// or takes nothing.
+// logLevel is the severity of a request's log line. A caller's mistake is no news to the operator, and neither is a caller who
+// hangs up or stops reading.
 func logLevel(status int, err error) slog.Level {
 	_, gone := errors.AsType[*goneError](err)
 	switch {

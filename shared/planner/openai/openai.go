@@ -24,19 +24,19 @@ const (
 	maxAnswer = 256 << 10
 	// maxRetries is how often a request that was not answered is sent again.
 	maxRetries = 2
-	// maxPause is the longest pause that is waited out before a retry; a service that asks for more is left alone.
+	// maxPause is the longest pause before a retry. A service that asks for a longer one is not asked again.
 	maxPause = 10 * time.Second
-	// comeBack is when a person may try again, when the service does not say.
+	// comeBack is when a person is told to try again if the service does not say.
 	comeBack = 10 * time.Second
 	// linger is how long a stream may go on after its finish reason, to say what it cost.
 	linger = 2 * time.Second
-	// drainTime is how long the end of a stream's body may be waited for, after all of its events.
+	// drainTime is how long to wait for the end of a stream's body once all of its events have come.
 	drainTime = 20 * time.Millisecond
 )
 
-// Limits say how long to wait for what. How long a model is silent within them does not matter: some think for minutes.
+// Limits are the time limits of a request. There is none for silence in the middle of an answer: some models think for minutes.
 type Limits struct {
-	Connect time.Duration // for a connection, its encryption included
+	Connect time.Duration // to connect, TLS handshake included
 	Answer  time.Duration // for a whole answer, retries and pauses included
 	Pause   time.Duration // before the first retry, at most; the second waits twice as long
 }
@@ -63,7 +63,7 @@ func WithLimits(l Limits) Option {
 	return func(c *Client) { c.limits = l }
 }
 
-// WithTransport has requests sent by this transport, which then has to see to dead connections itself.
+// WithTransport sends requests by this transport, which has to detect dead connections itself.
 func WithTransport(t http.RoundTripper) Option {
 	return func(c *Client) { c.transport = t }
 }
@@ -89,9 +89,9 @@ func New(m config.Model, options ...Option) *Client {
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.client.CloseIdleConnections() }
 
-// Answer is as [planner.Model] says. As long as nothing of an answer has come, a request is sent again, twice at most, after
-// a failed connection, an error that may pass, or what is no answer at all. The pause is the one that the service asks for, if it fits
-// into ctx's deadline and is not too long for a person to wait.
+// Answer implements [planner.Model]. Until the first piece of an answer has come, a request is sent again, twice at most, when the
+// connection fails, the service reports an error that may pass, or it sends something else than an answer. Before a retry it waits
+// as long as the service asks, unless that is past ctx's deadline or longer than a person would wait.
 func (c *Client) Answer(ctx context.Context, r planner.Request, yield func(planner.Piece) error) (planner.Answer, planner.Usage, error) {
 	text, err := c.request(r, yield != nil)
 	if err != nil {
@@ -119,7 +119,7 @@ func (c *Client) Answer(ctx context.Context, r planner.Request, yield func(plann
 	}
 }
 
-// try sends the request once, and puts into a what comes of it.
+// try sends the request once and gathers the answer in a.
 func (c *Client) try(ctx context.Context, request []byte, a *answer, yield func(planner.Piece) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -139,15 +139,15 @@ func (c *Client) try(ctx context.Context, request []byte, a *answer, yield func(
 		}
 	}
 	if _, ok := errors.AsType[*yieldError](err); err != nil && !ok && context.Cause(ctx) != nil {
-		return context.Cause(ctx) // more than the connection knows
+		return context.Cause(ctx) // it says why, which the connection's error does not
 	}
 	return err
 }
 
-// errLingers ends a stream whose answer has ended before.
+// errLingers ends a stream that stays open although its answer has ended.
 var errLingers = errors.New("the stream went on after the answer")
 
-// readWhole gets the answer in one.
+// readWhole reads an answer that comes as one document.
 func readWhole(body io.Reader, a *answer, yield func(planner.Piece) error) error {
 	text, err := io.ReadAll(io.LimitReader(body, maxBody+1))
 	switch {
@@ -173,13 +173,13 @@ func readWhole(body io.Reader, a *answer, yield func(planner.Piece) error) error
 	return nil
 }
 
-// readStream gets the answer piece by piece. endSoon ends the stream after that time.
+// readStream reads an answer that comes as events. endSoon ends the stream after the given time.
 func readStream(body io.Reader, a *answer, yield func(planner.Piece) error, endSoon func(time.Duration)) error {
 	events := newEventReader(body)
 	for {
 		name, data, err := events.next()
 		switch {
-		case err != nil && (errors.Is(err, io.EOF) || a.finish != "" || a.whole()): // what broke off behind the answer is not missed
+		case err != nil && (errors.Is(err, io.EOF) || a.finish != "" || a.whole()): // the answer is whole, so a connection that breaks now is no loss
 			return nil
 		case errors.Is(err, errTooLong):
 			return err
@@ -188,7 +188,7 @@ func readStream(body io.Reader, a *answer, yield func(planner.Piece) error, endS
 		case string(bytes.TrimSpace(data)) == "[DONE]":
 			a.done = true
 			endSoon(drainTime)
-			_, _ = io.Copy(io.Discard, io.LimitReader(body, chunk)) // only then does the connection serve again
+			_, _ = io.Copy(io.Discard, io.LimitReader(body, chunk)) // a body that was read to its end lets the connection be used again
 			return nil
 		}
 		finished := a.finish != ""
@@ -227,7 +227,7 @@ func (c *Client) pauseBefore(retry int, err error) time.Duration {
 		return time.Until(service.retryAt)
 	}
 	longest := c.limits.Pause << retry
-	return longest/2 + rand.N(longest/2+1) //nolint:gosec // it only keeps clients apart
+	return longest/2 + rand.N(longest/2+1) //nolint:gosec // jitter needs no secret randomness
 }
 
 // pause waits and reports whether it did: not when ctx ends before, or the pause is too long.

@@ -11,14 +11,14 @@ import (
 	"syscall"
 )
 
-// identity is as whom PostgreSQL runs. It refuses to run as root.
+// identity is the user that PostgreSQL runs as. It refuses to run as root.
 type identity struct {
 	uid, gid  int
-	namespace bool // root is that user in a namespace of its own, and its files stay root's
-	other     bool // it runs as that user
+	namespace bool // root appears as that user, in a user namespace, and PostgreSQL's files still belong to root
+	other     bool // PostgreSQL runs as that user, who owns its files
 }
 
-// account decides as whom PostgreSQL runs: as this process's user, and for root as another.
+// account chooses the user: this process's own, or another one when that is root.
 func account(binaries, dir string) (identity, error) {
 	if os.Geteuid() != 0 {
 		return identity{}, nil
