@@ -144,8 +144,8 @@ func BenchmarkGetEvents(b *testing.B) {
 			SELECT string_agg(sha512((n + m + random())::text::bytea), '') FROM generate_series(1, $2::int / 64) m
 		), '0123456789abcdef' FROM generate_series(1, $1::int) n CROSS JOIN users u`, each, size)
 	exec(`VACUUM ANALYZE user_events`)
-	rows, _ := deps.DB.Query(b.Context(), `SELECT user_id, value, TIMESTAMPTZ '2020-01-01' FROM user_follow_secrets`) // CollectRows tells
-	asked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[feed.Followed])
+	rows, _ := deps.DB.Query(b.Context(), `SELECT user_id, TIMESTAMPTZ '2020-01-01', value FROM user_follow_secrets`) // CollectRows tells
+	asked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[feed.FollowedUser])
 	require.NoError(b, err)
 	encoded, err := json.Marshal(feed.GetEventsRequest{Users: asked})
 	require.NoError(b, err)
@@ -161,14 +161,14 @@ func BenchmarkGetEvents(b *testing.B) {
 		users[i] = a.UserID
 	}
 	// read runs the statement and nothing else.
-	read := func(w http.ResponseWriter, r *http.Request, fn func(feed.Event)) {
+	read := func(w http.ResponseWriter, r *http.Request, fn func(feed.FollowedEvent)) {
 		rows, err := deps.DB.Query(r.Context(), `
 			SELECT e.* FROM unnest($1::uuid[]) AS u CROSS JOIN LATERAL (
 				SELECT user_id, id, "timestamp", expiry, encrypted_event, encryption_iv
 				FROM user_events WHERE user_id = u AND expiry > now() ORDER BY "timestamp"
 			) e`, users)
 		if err == nil {
-			var e feed.Event
+			var e feed.FollowedEvent
 			columns := []any{&e.UserID, &e.EventID, &e.Timestamp, &e.Expiry, &e.EncryptedEventPayload, &e.EncryptedEventIV}
 			_, err = pgx.ForEachRow(rows, columns, func() error {
 				fn(e)
@@ -184,7 +184,7 @@ func BenchmarkGetEvents(b *testing.B) {
 		buffered := bufio.NewWriterSize(w, 32<<10)
 		encoder := json.NewEncoder(buffered)
 		separator := `{"events":[`
-		read(w, r, func(e feed.Event) {
+		read(w, r, func(e feed.FollowedEvent) {
 			_, _ = buffered.WriteString(separator) // the benchmark checks the status
 			_ = encoder.Encode(e)
 			separator = ","
@@ -194,7 +194,7 @@ func BenchmarkGetEvents(b *testing.B) {
 	}
 	for name, h := range map[string]http.Handler{
 		"whole": handler, "bare": http.HandlerFunc(bare),
-		"rows": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { read(w, r, func(feed.Event) {}) }),
+		"rows": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { read(w, r, func(feed.FollowedEvent) {}) }),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(followed * each * size)

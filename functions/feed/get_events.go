@@ -14,25 +14,25 @@ import (
 
 // GetEventsRequest names the users whose events to read.
 type GetEventsRequest struct {
-	Users []Followed `json:"users" minItems:"1" maxItems:"1000" eachName:"user"`
+	Users []FollowedUser `json:"users" minItems:"1" maxItems:"1000" eachName:"user"`
 }
 
-// Followed is one of them, with the secret that they gave out.
-type Followed struct {
+// FollowedUser is one of them, with the secret that they gave out.
+type FollowedUser struct {
 	UserID uuid.UUID `json:"userId" name:"user id" required:"true"`
 	Since  time.Time `json:"since" name:"time" required:"true"` // the newest timestamp seen so far: only later events are sent
 	// One that is empty, or longer than any stored one, fits nobody.
 	FollowSecret *string `json:"followSecret" name:"follow secret" required:"true" storable:"true" fault:"This is no follow secret."`
 }
 
-// GetEventsResponse holds the events, and the secrets that let nobody's be read any more.
+// GetEventsResponse holds the events, and the secrets that fit none of the users they were sent with: whose reader may no longer follow.
 type GetEventsResponse struct {
-	Events               []Event  `json:"events"`
-	InvalidFollowSecrets []string `json:"invalidFollowSecrets"`
+	Events               []FollowedEvent `json:"events"`
+	InvalidFollowSecrets []string        `json:"invalidFollowSecrets"`
 }
 
-// Event is one on the wire.
-type Event struct {
+// FollowedEvent is one of the events that a follower reads.
+type FollowedEvent struct {
 	UserID                uuid.UUID `json:"userId"`
 	EventID               uuid.UUID `json:"eventId"`
 	Timestamp             time.Time `json:"timestamp"`
@@ -51,7 +51,7 @@ func (h *Handlers) GetEvents(ctx context.Context, req GetEventsRequest, out *jso
 		return err
 	}
 	invalid, err := feed.Each(ctx, h.DB, asked, time.Now(), func(e feed.Event) error {
-		return json.MarshalEncode(out, Event{
+		return json.MarshalEncode(out, FollowedEvent{
 			UserID: e.UserID, EventID: e.ID, Timestamp: e.Timestamp, Expiry: e.Expiry,
 			EncryptedEventPayload: e.EncryptedPayload, EncryptedEventIV: e.EncryptionIV,
 		})

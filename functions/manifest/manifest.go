@@ -181,7 +181,7 @@ func (r Route) faults() (faults []string) {
 	check(functionName.MatchString(r.Function), "function is not a Go name")
 	check(len(r.Service()) <= maxServiceName, "function has a name too long for its login: 24 characters with a hyphen between words")
 	check(slices.Contains([]string{"GET", "POST", "PUT", "DELETE"}, r.Method), "method is unknown")
-	check(pathForm.MatchString(r.Path), "path has not the form of a route")
+	check(pathForm.MatchString(r.Path), "path is malformed")
 	check(!strings.HasSuffix(r.Path, "z"), "path ends in z, which the platform may reserve")
 	check(strings.HasSuffix(r.Summary, "."), "summary is no sentence")
 	for status, when := range r.Refusals {

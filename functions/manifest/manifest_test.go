@@ -39,7 +39,7 @@ func TestParseReportsEveryFault(t *testing.T) {
 		"max_body": 5, "secrets": []}]`))
 	require.Error(t, err)
 	for _, fault := range []string{
-		"route 1 (PutThing): is there twice", "route 2 (x): function is not a Go name", "method is unknown", "path has not the form",
+		"route 1 (PutThing): is there twice", "route 2 (x): function is not a Go name", "method is unknown", "path is malformed",
 		"summary is no sentence", "auth is unknown", "a database is unknown", "memory is not one", "cpu is not", "concurrency is out of range",
 		"timeout_s is out of range", "handler_timeout_s is not from 1 to less", "max_instances is not from 1 to 10", "min_instances is not from 0", "pool and databases do not agree", "max_body and method do not agree",
 	} {

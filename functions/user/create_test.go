@@ -32,17 +32,6 @@ func TestCreateAndFind(t *testing.T) {
 	assert.Error(t, err, "an id is given once")
 }
 
-func TestLookupsHaveTheirForm(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for range 1000 {
-		lookup := user.NewLookup()
-		require.Regexp(t, `^[a-z][a-z0-9]{11}$`, lookup)
-		seen[lookup] = true
-	}
-	assert.Len(t, seen, 1000)
-}
-
 func TestCreateUserReadsBodiesAsV1Did(t *testing.T) {
 	t.Parallel()
 	handler := functionstest.NewHandler(t)

@@ -159,7 +159,7 @@ func unreadable(err error) string {
 	if e, ok := errors.AsType[*keyRingError](err); ok {
 		return e.Error()
 	}
-	return "has not the right form"
+	return "is malformed"
 }
 
 // checker is a component with rules that its tags cannot say.

@@ -78,8 +78,8 @@ func TestEveryFaultIsReportedAndNoValue(t *testing.T) {
 	}, &program{Credentials: &config.Credentials{}})
 	require.Error(t, err)
 	for _, want := range []string{
-		"ENVIRONMENT: is not development, staging or production", "TEST_MODE: has not the right form", "LOG_LEVEL: has not the right form",
-		"CORS_ORIGINS: an origin is not", "PORT: has not the right form", "\nDATABASE_URL: is not a postgres URL",
+		"ENVIRONMENT: is not development, staging or production", "TEST_MODE: is malformed", "LOG_LEVEL: is malformed",
+		"CORS_ORIGINS: an origin is not", "PORT: is malformed", "\nDATABASE_URL: is not a postgres URL",
 		"RATE_LIMIT_DATABASE_URL: is not a postgres URL", "CLOUD_SQL_INSTANCE: is not", "CREDENTIAL_KEY: key 1 is",
 	} {
 		assert.ErrorContains(t, err, want)
@@ -87,7 +87,7 @@ func TestEveryFaultIsReportedAndNoValue(t *testing.T) {
 	assert.NotContains(t, err.Error(), secret)
 
 	err = config.Load(t.Context(), []string{"MODEL_TOKENS_PER_DAY=" + secret}, &struct{ config.Limits }{})
-	assert.EqualError(t, err, "load configuration: MODEL_TOKENS_PER_DAY: has not the right form", "and nothing else, which would not be true")
+	assert.EqualError(t, err, "load configuration: MODEL_TOKENS_PER_DAY: is malformed", "and nothing else, which would not be true")
 }
 
 func TestRules(t *testing.T) {

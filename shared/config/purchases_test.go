@@ -69,7 +69,7 @@ func TestRulesOfPurchases(t *testing.T) {
 		"a URL with a password":               {[]string{"APPLE_RECEIPT_URL=https://u:hunter2@h/"}, "APPLE_RECEIPT_URL: is not a URL"},
 		"a URL with a query":                  {[]string{"APPLE_RECEIPT_URL=https://h/?hunter2"}, "APPLE_RECEIPT_URL: is not a URL"},
 		"a URL that is none":                  {[]string{"APPLE_RECEIPT_URL=https://h:hunter2"}, "APPLE_RECEIPT_URL: is not a URL"},
-		"a switch that is neither on nor off": {[]string{"APPLE_ALLOW_SANDBOX=hunter2"}, "APPLE_ALLOW_SANDBOX: has not the right form"},
+		"a switch that is neither on nor off": {[]string{"APPLE_ALLOW_SANDBOX=hunter2"}, "APPLE_ALLOW_SANDBOX: is malformed"},
 	}
 	for name, c := range cases {
 		err := config.Load(t.Context(), c.environ, &shop{})

@@ -118,8 +118,8 @@ func (f form) parse(text string, dst any) error {
 	return json.Unmarshal([]byte(text), dst)
 }
 
-// useless is the failure of an answer that does not have its form after a repair either.
-var useless = &apierr.Error{
+// errUnusable is what a person is told when the model's answer is malformed and its repair is, too.
+var errUnusable = &apierr.Error{
 	Kind: apierr.Upstream, Detail: "The planner did not come up with a plan that works. Please try again.",
 	Err: errors.New("the answer does not fit what was asked for, nor does its repair"),
 }
@@ -145,7 +145,7 @@ func answered[T any](
 			}
 		}
 		if attempt > 0 {
-			return answer, result, useless
+			return answer, result, errUnusable
 		}
 		request.Messages = append(request.Messages, repair(answer, err)...)
 		if yield != nil {

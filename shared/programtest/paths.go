@@ -11,7 +11,8 @@ import (
 
 // strange are paths that no program serves, though some look as if.
 var strange = []string{
-	"/", "//", "/v2", "/v2/", "/nope", "/index.html", "/healthz", "/health/", "/v2/health", "/GetUsers", "/favicon.ico", "/openapi.json", "/docs", "/docs/swagger-ui.css",
+	"/", "//", "/v2", "/v2/", "/nope", "/index.html", "/healthz", "/health/", "/v2/health", "/GetUsers", "/favicon.ico",
+	"/openapi.json", "/docs", "/docs/swagger-ui.css",
 	"//v2/users", "/v2//users", "/v2/./users", "/./users", "/v2/../v2/users", "/v2/x/../users", "/v2/users/", "/v2/users/.", "/users/..",
 	"/users/x", "/V2/users", "/v2/Users", "/v2/users;x", "/v2/users%2F", "/v2%2Fusers", "/%2Fv2/users", "/v2/%2e/users", "/%2e%2e/v2/users",
 	"/v2/users%00", "/v2/users%20", "/v2/user/", "/v2/user//", "/v2//user/x", "/v2/user/x/", "/v2/user/x/y", "/v2/user/x/..",

@@ -11,7 +11,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/postgres"
-	"github.com/liftlog/liftlog-api/shared/user"
+	"github.com/liftlog/liftlog-api/shared/shortid"
 )
 
 // Item is what a link leads to.
@@ -58,7 +58,7 @@ type outcome struct{ Known, Admitted, Created bool }
 // by as many.
 func Create(ctx context.Context, db *postgres.DB, owner uuid.UUID, payload, iv []byte, expiry time.Time, limit int) (id string, err error) {
 	for range attempts {
-		id = user.NewLookup()
+		id = shortid.New()
 		done, err := postgres.One(ctx, db, "create shared item", pgx.RowToStructByPos[outcome], nil,
 			create, id, owner, postgres.ToTimestamp(expiry), payload, iv, limit)
 		switch {

@@ -5,7 +5,6 @@ package user
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"slices"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/apierr"
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/postgres"
+	"github.com/liftlog/liftlog-api/shared/shortid"
 )
 
 // Profile is what everybody may see of a user.
@@ -52,7 +52,7 @@ const create = `
 // Create stores a new user with an empty profile and returns the lookup it was given.
 func Create(ctx context.Context, db *postgres.DB, id uuid.UUID, c auth.Credential) (lookup string, err error) {
 	for range lookupAttempts {
-		lookup = NewLookup()
+		lookup = shortid.New()
 		done, err := postgres.Exec(ctx, db, "create user", create, id, lookup, c.HashedPassword, c.Salt, c.Tag.KeyFingerprint, c.Tag.HashDigest, c.Tag.Tag)
 		if err != nil {
 			return "", err
@@ -62,30 +62,6 @@ func Create(ctx context.Context, db *postgres.DB, id uuid.UUID, c auth.Credentia
 		}
 	}
 	return "", fmt.Errorf("create user: no free lookup in %d attempts", lookupAttempts)
-}
-
-// lookupLength and the alphabets are those of the cuid2 ids that v1 gives out.
-const lookupLength = 12
-
-// NewLookup returns a random id of the form [a-z][a-z0-9]{11}, as users and shared items have.
-func NewLookup() string {
-	const letters, all = 26, "abcdefghijklmnopqrstuvwxyz0123456789"
-	id := make([]byte, 0, lookupLength)
-	for len(id) < lookupLength {
-		var random [2 * lookupLength]byte
-		_, _ = rand.Read(random[:]) // never fails
-		for _, b := range random {
-			alphabet := len(all)
-			if len(id) == 0 {
-				alphabet = letters
-			}
-			// A byte beyond the last whole multiple would favour the first letters.
-			if int(b) < 256-256%alphabet && len(id) < lookupLength {
-				id = append(id, all[int(b)%alphabet])
-			}
-		}
-	}
-	return string(id)
 }
 
 const columns = `id, user_lookup, encrypted_current_plan, encrypted_profile_picture, encrypted_name, encryption_iv, rsa_public_key`

@@ -108,7 +108,7 @@ func TestHelp(t *testing.T) {
 	for _, want := range []string{"-ephemeral", "-migrate", "CREDENTIAL_KEY", "PORT"} {
 		assert.Contains(t, output.String(), want)
 	}
-	require.ErrorContains(t, run(t.Context(), nil, []string{"PORT=x"}, &output), "PORT: has not the right form")
+	require.ErrorContains(t, run(t.Context(), nil, []string{"PORT=x"}, &output), "PORT: is malformed")
 }
 
 func TestV1sDatabaseIsRead(t *testing.T) {
