@@ -31,7 +31,7 @@ func TestDocumentsHaveCommandsThatAre(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, pages)
 		for _, page := range pages {
-			content, err := os.ReadFile(page) //nolint:gosec // of this checkout
+			content, err := os.ReadFile(page)
 			require.NoError(t, err)
 			text := strings.ReplaceAll(string(content), "\n   gcloud", "\ngcloud")
 			for line := range strings.Lines(text) {

@@ -39,7 +39,7 @@ esac
 func cloud(t *testing.T, secrets ...string) (state string) {
 	t.Helper()
 	bin, state := t.TempDir(), t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(bin, "gcloud"), []byte(standIn), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "gcloud"), []byte(standIn), 0o700))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("STATE", state)
 	for _, name := range secrets {
