@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -50,7 +51,8 @@ func TestFailuresTellNothingThatWasSent(t *testing.T) {
 			_, err := deps.DB.Exec(t.Context(), fmt.Sprintf(failing.sql, c.table))
 			require.NoError(t, err)
 			log.Reset()
-			w := functionstest.Call(t, handler, c.method, c.path, c.body)
+			w := httptest.NewRecorder() // a fault of the service's own is not in the API's description
+			handler.ServeHTTP(w, functionstest.NewRequest(t, c.method, c.path, c.body))
 			assert.Equal(t, http.StatusInternalServerError, w.Code, "%s: %s", c.path, w.Body)
 			assert.Contains(t, log.String(), failing.code, c.path)
 			for _, secret := range append(sent, user.Password) {
