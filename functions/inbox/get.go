@@ -16,11 +16,11 @@ type GetRequest struct {
 
 // GetResponse holds what was in the inbox.
 type GetResponse struct {
-	InboxMessages []InboxMessage `json:"inboxMessages"`
+	InboxMessages []WaitingMessage `json:"inboxMessages"`
 }
 
-// InboxMessage is one of them.
-type InboxMessage struct {
+// WaitingMessage is one of them.
+type WaitingMessage struct {
 	ID               uuid.UUID `json:"id"`
 	EncryptedMessage [][]byte  `json:"encryptedMessage" eachNullable:"true"` // v1 stored chunks that were null
 }
@@ -37,9 +37,9 @@ func (h *Handlers) Get(ctx context.Context, req GetRequest) (GetResponse, error)
 	if err != nil {
 		return GetResponse{}, err
 	}
-	response := GetResponse{InboxMessages: make([]InboxMessage, len(messages))}
+	response := GetResponse{InboxMessages: make([]WaitingMessage, len(messages))}
 	for i, m := range messages {
-		response.InboxMessages[i] = InboxMessage{ID: m.ID, EncryptedMessage: m.Chunks}
+		response.InboxMessages[i] = WaitingMessage{ID: m.ID, EncryptedMessage: m.Chunks}
 	}
 	return response, nil
 }
