@@ -23,8 +23,9 @@ type purge struct {
 // Options say what a run removes.
 type Options struct {
 	Now time.Time
-	// EventGrace is how long expired events are left where they are. As long as v1 runs it needs a day: v1 reads all expired events
-	// every hour and then deletes each by its key, and one that is gone by then ends v1's process.
+	// EventGrace is how long events are left where they are after they have expired, or were stored when they already had. As long
+	// as v1 runs it needs a day: v1 reads all expired events every hour and then deletes each by its key, and one that is gone by
+	// then ends v1's process.
 	EventGrace time.Duration
 	DryRun     bool // delete nothing: count what would be deleted
 }
@@ -49,10 +50,10 @@ var purges = []purge{
 		name: "events", in: user, keep: func(o Options) time.Duration { return o.EventGrace },
 		remove: `
 			WITH old AS MATERIALIZED (
-				SELECT user_id, id FROM user_events WHERE expiry <= $1 ORDER BY expiry LIMIT $2 FOR UPDATE SKIP LOCKED
+				SELECT user_id, id FROM user_events WHERE expiry <= $1 AND "timestamp" <= $1 ORDER BY expiry LIMIT $2 FOR UPDATE SKIP LOCKED
 			)
 			DELETE FROM user_events e USING old WHERE e.user_id = old.user_id AND e.id = old.id`,
-		count: `SELECT count(*) FROM (SELECT FROM user_events WHERE expiry <= $1 LIMIT $2) AS old`,
+		count: `SELECT count(*) FROM (SELECT FROM user_events WHERE expiry <= $1 AND "timestamp" <= $1 LIMIT $2) AS old`,
 	},
 	{
 		name: "shared_items", in: user, keep: always(0),
