@@ -5,14 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/api"
-	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
-	"github.com/prometheus/common/model"
+	"github.com/liftlog/liftlog-api/scripts/gcloud"
 )
 
 // What to do when too few requests came to judge a release by.
@@ -38,7 +35,7 @@ func (r *rules) define(flags *flag.FlagSet) {
 	flags.DurationVar(&r.window, "watch", 10*time.Minute, "")
 	flags.DurationVar(&r.wait, "wait", time.Hour, "")
 	flags.StringVar(&r.onQuiet, "on-quiet", goBack, "")
-	flags.StringVar(&r.monitoring, "monitoring", "https://monitoring.googleapis.com", "")
+	flags.StringVar(&r.monitoring, "monitoring", gcloud.MonitoringAddress, "")
 	r.poll = 30 * time.Second
 }
 
@@ -109,30 +106,14 @@ const leastRange = 2 * time.Minute
 
 // count asks Cloud Monitoring for the revisions' requests since a while ago, and for those of them that were answered with 5xx.
 func (t *tool) count(ctx context.Context, r rules, revisions []string, since time.Duration) (requests, errs float64, err error) {
-	token, err := t.read(ctx, "auth", "print-access-token")
+	monitoring, err := gcloud.CLI{Project: t.Project, Limit: t.limit, Exec: t.exec}.Monitoring(ctx, r.monitoring, t.answer)
 	if err != nil {
 		return 0, 0, err
 	}
-	client, err := api.NewClient(api.Config{
-		Address: r.monitoring + "/v1/projects/" + t.Project + "/location/global/prometheus",
-		Client: &http.Client{
-			Transport:     bearer{strings.TrimSpace(token)},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for one host
-		},
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.answer)
-	defer cancel()
 	query := fmt.Sprintf(requestsOf, strings.Join(revisions, "|"), int(max(since, leastRange).Seconds()))
-	value, _, _, err := prometheus.NewAPI(client).Query(ctx, query, t.now())
+	samples, err := monitoring.Query(ctx, query, t.now())
 	if err != nil {
 		return 0, 0, err
-	}
-	samples, ok := value.(model.Vector)
-	if !ok {
-		return 0, 0, fmt.Errorf("it answers with a %s", value.Type())
 	}
 	for _, sample := range samples {
 		requests += float64(sample.Value)
@@ -141,13 +122,4 @@ func (t *tool) count(ctx context.Context, r rules, revisions []string, since tim
 		}
 	}
 	return requests, errs, nil
-}
-
-// bearer authenticates requests.
-type bearer struct{ token string }
-
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
-	return http.DefaultTransport.RoundTrip(r)
 }

@@ -7,15 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"github.com/prometheus/client_golang/api"
-	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
-	"github.com/prometheus/common/model"
 
 	"github.com/liftlog/liftlog-api/scripts/gcloud"
 )
@@ -40,7 +35,7 @@ func (r *rules) define(flags *flag.FlagSet) {
 	flags.DurationVar(&r.wait, "wait", time.Hour, "")
 	flags.DurationVar(&r.poll, "poll", 30*time.Second, "")
 	flags.StringVar(&r.onQuiet, "on-quiet", "back", "")
-	flags.StringVar(&r.monitoring, "monitoring", "https://monitoring.googleapis.com", "")
+	flags.StringVar(&r.monitoring, "monitoring", gcloud.MonitoringAddress, "")
 }
 
 func (r *rules) check() error {
@@ -95,7 +90,7 @@ func (t *tool) judge(ctx context.Context, back time.Duration, at shares) (fault 
 	if err != nil {
 		return "", v2, err
 	}
-	counts, err := t.query(ctx, monitoring, fmt.Sprintf(requestsOf, seconds))
+	counts, err := monitoring.Query(ctx, fmt.Sprintf(requestsOf, seconds), t.now())
 	if err != nil {
 		return "", v2, err
 	}
@@ -110,7 +105,7 @@ func (t *tool) judge(ctx context.Context, back time.Duration, at shares) (fault 
 		}
 	}
 	for name, matcher := range map[string]string{"v1": isV1, "v2": isOurs} {
-		found, err := t.query(ctx, monitoring, fmt.Sprintf(latencyOf, matcher, seconds))
+		found, err := monitoring.Query(ctx, fmt.Sprintf(latencyOf, matcher, seconds), t.now())
 		if err != nil {
 			return "", v2, err
 		}
@@ -181,7 +176,7 @@ func (t *tool) status(ctx context.Context, written shares, applied *shares) erro
 	if err != nil {
 		return err
 	}
-	found, err := t.query(ctx, monitoring, routesOf)
+	found, err := monitoring.Query(ctx, routesOf, t.now())
 	if err != nil {
 		return fmt.Errorf("how much traffic there is is not known: %w", err)
 	}
@@ -217,44 +212,6 @@ func (t *tool) status(ctx context.Context, written shares, applied *shares) erro
 // patience is how long Cloud Monitoring may take for one answer.
 const patience = 30 * time.Second
 
-// monitoring is Cloud Monitoring's interface, with a token that is good for an hour.
-func (t *tool) monitoring(ctx context.Context) (prometheus.API, error) {
-	token, err := gcloud.CLI{Project: t.Project, Limit: patience}.Run(ctx, "", "auth", "print-access-token")
-	if err != nil {
-		return nil, err
-	}
-	client, err := api.NewClient(api.Config{
-		Address: t.rules.monitoring + "/v1/projects/" + t.Project + "/location/global/prometheus",
-		Client: &http.Client{
-			Transport:     bearer{strings.TrimSpace(token)},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for one host
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return prometheus.NewAPI(client), nil
-}
-
-func (t *tool) query(ctx context.Context, monitoring prometheus.API, query string) (model.Vector, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	value, _, _, err := monitoring.Query(ctx, query, t.now())
-	if err != nil {
-		return nil, err
-	}
-	samples, ok := value.(model.Vector)
-	if !ok {
-		return nil, fmt.Errorf("it answers with a %s", value.Type())
-	}
-	return samples, nil
-}
-
-// bearer authenticates requests.
-type bearer struct{ token string }
-
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
-	return http.DefaultTransport.RoundTrip(r)
+func (t *tool) monitoring(ctx context.Context) (*gcloud.Monitoring, error) {
+	return gcloud.CLI{Project: t.Project, Limit: patience}.Monitoring(ctx, t.rules.monitoring, patience)
 }
