@@ -217,7 +217,9 @@ func (o *outage) during(fault func()) (refused int) {
 		good = status == http.StatusOK
 		require.LessOrEqual(o.t, tries, 3*poolSize, "it is not back")
 	}
+	o.mu.Lock()
 	o.t.Logf("back %v after the database, at the %d. request; %d were refused", time.Since(back).Round(time.Millisecond), tries, o.refused)
+	o.mu.Unlock()
 	acted(5)
 	end()
 
