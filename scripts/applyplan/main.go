@@ -46,7 +46,7 @@ func (t tool) run(ctx context.Context, args []string) error {
 	replace := flags.Bool("allow-replace", false, "apply what destroys or replaces something as well")
 	dry := flags.Bool("dry-run", false, "only plan")
 	flags.StringVar(&t.release, "release", t.release, "the file of the release whose images new services begin with")
-	names, err := parse(flags, args)
+	names, err := environment.Arguments(flags, args)
 	if err != nil {
 		return err
 	}
@@ -85,19 +85,6 @@ func (t tool) run(ctx context.Context, args []string) error {
 		return err
 	}
 	return t.terraform(ctx, t.output, "apply", "-input=false", "-no-color", plan)
-}
-
-// parse takes flags anywhere among the other arguments.
-func parse(flags *flag.FlagSet, args []string) (names []string, err error) {
-	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
-			return nil, err
-		}
-		if args = flags.Args(); len(args) > 0 {
-			names, args = append(names, args[0]), args[1:]
-		}
-	}
-	return names, nil
 }
 
 // writeImages gives the release's images to Terraform's variable of them.

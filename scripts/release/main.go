@@ -125,15 +125,8 @@ func parse(flags *flag.FlagSet, args []string) (names []string, err error) {
 			break
 		}
 	}
-	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
-			return nil, err
-		}
-		if args = flags.Args(); len(args) > 0 {
-			names, args = append(names, args[0]), args[1:]
-		}
-	}
-	return append(names, rest...), nil
+	names, err = environment.Arguments(flags, args)
+	return append(names, rest...), err
 }
 
 // somebody names who runs this, for others to read.

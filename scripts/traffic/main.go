@@ -64,7 +64,7 @@ func (t *tool) run(ctx context.Context, args []string) error {
 	flags.SetOutput(io.Discard) // the script's own help says more
 	flags.BoolVar(&t.dry, "dry-run", false, "")
 	t.rules.define(flags)
-	names, err := parse(flags, args)
+	names, err := environment.Arguments(flags, args)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, more)
 	}
@@ -96,19 +96,6 @@ func (t *tool) run(ctx context.Context, args []string) error {
 		return err
 	}
 	return t.move(ctx, written, applied, wanted)
-}
-
-// parse takes flags anywhere among the other arguments.
-func parse(flags *flag.FlagSet, args []string) (names []string, err error) {
-	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
-			return nil, err
-		}
-		if args = flags.Args(); len(args) > 0 {
-			names, args = append(names, args[0]), args[1:]
-		}
-	}
-	return names, nil
 }
 
 // request reads what is asked for, beginning from what there is.
