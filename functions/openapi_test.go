@@ -70,7 +70,7 @@ func TestTheDescriptionsExamplesWork(t *testing.T) {
 			names = append(names, fmt.Sprint(was[member]), fmt.Sprint(is[member]))
 		}
 	}
-	played := 0
+	played := []string{}
 	for _, function := range []string{
 		"Health", "CreateUser", "PutUser", "GetUser", "GetUsers", "PutFollowSecret", "PutEvent", "GetEvents", "DeleteFollowSecret",
 		"PutInboxMessage", "GetInboxMessages", "CreateSharedItem", "GetSharedItem", "PlanWorkout", "PlanSession", "DeleteUser",
@@ -97,9 +97,9 @@ func TestTheDescriptionsExamplesWork(t *testing.T) {
 		case "GetUser", "GetUsers", "GetSharedItem":
 			assert.JSONEq(t, real.Replace(example(function, "responses", "200", "content", "application/json")), w.Body.String())
 		}
-		played++
+		played = append(played, function)
 	}
-	assert.Len(t, functions.Manifest(), played)
+	assert.ElementsMatch(t, functions.Manifest().Functions(), played)
 }
 
 // TestEveryDescribedStatusIsGiven provokes each refusal of each route, but 408, for which a body has to come slowly: package

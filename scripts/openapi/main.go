@@ -19,6 +19,7 @@ import (
 
 	"github.com/liftlog/liftlog-api/functions"
 	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/purchase"
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
@@ -69,11 +70,15 @@ func run() error {
 		if paths[route.Path] == nil {
 			paths[route.Path] = object{}
 		}
-		paths[route.Path][strings.ToLower(route.Method)] = operation(&s, route, endpoint, group, examples[route.Function])
+		sample, ok := examples[route.Function]
+		if !ok {
+			return fmt.Errorf("scripts/openapi/examples.json has no example of %s", route.Function)
+		}
+		paths[route.Path][strings.ToLower(route.Method)] = operation(&s, route, endpoint, group, sample)
 		delete(examples, route.Function)
 	}
 	for function := range examples {
-		return fmt.Errorf("there is an example of %s, which is no function", function)
+		return fmt.Errorf("scripts/openapi/examples.json has an example of %s, which is no function", function)
 	}
 	s.made["Problem"] = problem
 	tags := []object{}
@@ -104,11 +109,21 @@ func run() error {
 			}},
 			"securitySchemes": object{string(manifest.AuthPurchase): object{
 				"type": "apiKey", "in": "header", "name": "Authorization",
-				"description": "A store, one of Web, Google, Apple and RevenueCat, a blank, and the token of the purchase: `Web test-web-auth-key-12345` " +
-					"in the emulator. `Bearer` and a blank may stand before it.",
+				"description": fmt.Sprintf("A store, one of %s, a blank, and the token of the purchase: `Web test-web-auth-key-12345` "+
+					"in the emulator. `Bearer` and a blank may stand before it.", stores()),
 			}},
 		},
 	})
+}
+
+// stores lists them as a sentence does.
+func stores() string {
+	var names []string
+	for _, store := range purchase.Stores {
+		names = append(names, string(store))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // problem is the body of every refusal: RFC 9457.

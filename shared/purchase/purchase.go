@@ -40,8 +40,8 @@ const (
 	RevenueCat Store = "RevenueCat"
 )
 
-// stores are in the order of their numbers in v1, which apps may send in place of the name.
-var stores = [...]Store{Web, Google, Apple, RevenueCat}
+// Stores are all of them, in the order of their numbers in v1, which apps may send in place of the name.
+var Stores = [...]Store{Web, Google, Apple, RevenueCat}
 
 // Buyer is who has bought.
 type Buyer struct {
@@ -168,7 +168,7 @@ func parse(authorization string) (store Store, token string, ok bool) {
 	if !ok || token == "" || len(token) > maxTokenLength || strings.Contains(token, " ") {
 		return "", "", false
 	}
-	for number, store := range stores {
+	for number, store := range Stores {
 		if strings.EqualFold(name, string(store)) || name == string(rune('0'+number)) {
 			return store, token, true
 		}
