@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,8 +41,11 @@ const (
 	RevenueCat Store = "RevenueCat"
 )
 
-// Stores are all of them, in the order of their numbers in v1, which apps may send in place of the name.
+// Stores are all of them, those of v1 first and in the order of their numbers there.
 var Stores = [...]Store{Web, Google, Apple, RevenueCat}
+
+// numbered is how many stores v1 has: apps may send the number of one of these in place of its name.
+const numbered = 4
 
 // Buyer is who has bought.
 type Buyer struct {
@@ -169,7 +173,7 @@ func parse(authorization string) (store Store, token string, ok bool) {
 		return "", "", false
 	}
 	for number, store := range Stores {
-		if strings.EqualFold(name, string(store)) || name == string(rune('0'+number)) {
+		if strings.EqualFold(name, string(store)) || number < numbered && name == strconv.Itoa(number) {
 			return store, token, true
 		}
 	}
