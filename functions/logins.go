@@ -27,8 +27,12 @@ func Logins(c config.Logins) (logins grants.Logins) {
 		}
 		add(route.Service(), groups...)
 	}
-	add("chat-service", grants.Limits)
-	add("cleanup", grants.Cleanup)
-	add("migrate", grants.Owner)
+	for _, program := range manifest.Programs() {
+		var groups []grants.Group
+		for _, group := range program.Groups {
+			groups = append(groups, grants.Group(group))
+		}
+		add(program.Program, groups...)
+	}
 	return logins
 }

@@ -9,7 +9,7 @@ module "chat" {
   project             = var.project
   region              = var.region
   summary             = local.chat.summary
-  image               = var.images.chat
+  image               = var.images[local.chat.image]
   always_on           = true
   concurrency         = local.chat.concurrency
   cpu                 = local.chat.cpu

@@ -32,7 +32,7 @@ module "function" {
   project             = var.project
   region              = var.region
   summary             = each.value.summary
-  image               = var.images.functions
+  image               = var.images["server"]
   concurrency         = each.value.concurrency
   cpu                 = each.value.cpu
   memory              = each.value.memory

@@ -3,6 +3,8 @@ locals {
   routes   = jsondecode(file("${path.module}/${var.manifest}"))
   programs = { for p in jsondecode(file("${path.module}/../functions/manifest/programs.json")) : p.program => p }
 
+  wanted_images = concat(["server"], [for p in values(local.programs) : p.image])
+
   # By function. Of two with one name the first counts, until the precondition below has said so.
   functions = {
     for name, same in { for r in local.routes : r.function => r... } : name => merge(same[0], {
@@ -67,7 +69,7 @@ locals {
   connections = {
     functions = sum([for f in values(local.functions) : f.max_instances * f.pool * length(f.databases)])
     chat      = local.chat.max_instances * local.chat.pool * length(local.chat.databases)
-    jobs      = sum([for name in ["cleanup", "migrate"] : local.programs[name].pool * length(local.programs[name].databases)])
+    jobs      = sum([for job in values(local.jobs) : job.pool * length(job.databases)])
     v1        = var.v1 == null ? 0 : var.v1.connections
     people    = 10
   }

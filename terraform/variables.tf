@@ -163,16 +163,16 @@ variable "host" {
 
 variable "images" {
   description = <<-EOT
-    The container images by digest: of all functions, the chat and the two jobs. They count when a service is made; later
-    ones are the pipeline's.
+    The container images by digest: server is that of all functions, the others have the names that programs.json gives them.
+    They count when a service or a job is made; later ones are the pipeline's.
   EOT
-  type = object({
-    functions = string
-    chat      = string
-    cleanup   = string
-    migrate   = string
-  })
-  nullable = false
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(local.wanted_images, keys(var.images))) == 0
+    error_message = "images lacks ${join(", ", setsubtract(local.wanted_images, keys(var.images)))}: give each as HOST/PATH@sha256:DIGEST."
+  }
 
   validation {
     condition = alltrue([

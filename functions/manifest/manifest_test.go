@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions/manifest"
+	"github.com/liftlog/liftlog-api/shared/postgres/grants"
 )
 
 const valid = `{"function": "PutThing", "method": "PUT", "path": "/v2/thing", "summary": "Put it.", "auth": "none", "databases": ["user"],
@@ -74,12 +76,22 @@ func TestALongNameIsRefused(t *testing.T) {
 
 func TestPrograms(t *testing.T) {
 	t.Parallel()
+	groups := []grants.Group{grants.Owner}
+	for _, right := range grants.Rights() {
+		groups = append(groups, right.Group)
+	}
 	for _, p := range manifest.Programs() {
 		assert.Equal(t, p, manifest.ProgramOf(p.Program))
 		assert.Positive(t, p.Pool, p.Program)
 		for _, d := range p.Databases {
 			assert.Contains(t, []string{manifest.DatabaseUser, manifest.DatabaseRateLimit}, d, p.Program)
 		}
+		for _, group := range p.Groups {
+			assert.Contains(t, groups, grants.Group(group), p.Program)
+		}
+		assert.DirExists(t, filepath.Join("..", "..", p.Package), p.Program)
+		assert.NotEmpty(t, p.Image, p.Program)
+		assert.True(t, p.Job || p.Schedule == "", "%s is a service, and nothing starts it by a schedule", p.Program)
 	}
 	assert.Panics(t, func() { manifest.ProgramOf("nobody") })
 }

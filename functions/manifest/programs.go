@@ -8,11 +8,16 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Program is a service or a job that is not a function, and how it is sized.
+// Program is a service or a job that is not a function: what it is made of, how it runs and how it is sized.
 type Program struct {
 	Program      string   `json:"program"`
 	Summary      string   `json:"summary"`
+	Package      string   `json:"package"`  // what its image is built of, from the repository's root
+	Image        string   `json:"image"`    // the name of its image, and of the repository that keeps it
+	Job          bool     `json:"job"`      // it does its work and ends; otherwise it is a service
+	Schedule     string   `json:"schedule"` // when a job is started, in cron's form and UTC; empty: by the pipeline or by hand only
 	Databases    []string `json:"databases"`
+	Groups       []string `json:"groups"` // what its login may do in them: groups of package grants
 	Memory       string   `json:"memory"` // in Mi, as Cloud Run writes it
 	CPU          string   `json:"cpu"`
 	Concurrency  int      `json:"concurrency"` // requests at a time in one instance

@@ -89,9 +89,9 @@ func (t tool) run(ctx context.Context, args []string) error {
 
 // writeImages gives the release's images to Terraform's variable of them.
 func writeImages(path string, release releasefile.Release) error {
-	images := map[string]string{
-		"functions": release.Images[releasefile.Server].Index, "chat": release.Images[releasefile.Chat].Index,
-		"cleanup": release.Images[releasefile.Cleanup].Index, "migrate": release.Images[releasefile.Migrate].Index,
+	images := map[string]string{}
+	for program, image := range release.Images {
+		images[program] = image.Index
 	}
 	text, err := json.Marshal(map[string]any{"images": images})
 	if err != nil {

@@ -86,7 +86,7 @@ func TestApply(t *testing.T) {
 	assert.Empty(t, state(), "a dry run has applied something")
 	said, err := apply()
 	require.NoError(t, err, said)
-	assert.Contains(t, state(), release.Images[releasefile.Chat].Index)
+	assert.Contains(t, state(), release.Images["chat"].Index)
 
 	write("environments/staging.tfvars", strings.Replace(variables, "HOST", "two.example", 1))
 	_, err = apply()

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/google"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/scripts/environment"
 	"github.com/liftlog/liftlog-api/scripts/releasefile"
 )
@@ -35,13 +36,14 @@ func main() {
 	}
 }
 
-// packages are what the programs are built of.
-var packages = map[string]string{
-	releasefile.Server:  "./functions/cmd/server",
-	releasefile.Chat:    "./chat-service",
-	releasefile.Cleanup: "./jobs/cleanup",
-	releasefile.Migrate: "./jobs/migrate",
-}
+// packages are what the programs are built of, by the names of their images.
+var packages = func() map[string]string {
+	all := map[string]string{releasefile.Server: "./functions/cmd/server"}
+	for _, program := range manifest.Programs() {
+		all[program.Image] = program.Package
+	}
+	return all
+}()
 
 // build is what is built, and where to.
 type build struct {
@@ -198,12 +200,12 @@ func (b build) read(ctx context.Context, program string, refs []string) (image r
 	if err != nil {
 		return image, fmt.Errorf("read the index: %w", err)
 	}
-	manifest, err := there.IndexManifest()
+	held, err := there.IndexManifest()
 	if err != nil {
 		return image, fmt.Errorf("read the index: %w", err)
 	}
 	image = releasefile.Image{Index: index.Context().Name() + "@" + index.DigestStr(), Platforms: map[string]string{}}
-	for _, part := range manifest.Manifests {
+	for _, part := range held.Manifests {
 		if part.Platform == nil {
 			return image, errors.New("the index holds an image for no platform")
 		}

@@ -354,7 +354,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	for _, line := range []string{
 		"would run: gcloud run services update get-user --image=" + image(releasefile.Server, 2) + " --no-traffic",
 		"update-traffic get-user --to-revisions=get-user-NEW=10,get-user-00001=90", "--to-revisions=get-user-NEW=100",
-		"run jobs update cleanup --image=" + image(releasefile.Cleanup, 2),
+		"run jobs update cleanup --image=" + image("cleanup", 2),
 	} {
 		assert.Contains(t, w.said.String(), line)
 	}

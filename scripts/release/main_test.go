@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/scripts/environment"
 	"github.com/liftlog/liftlog-api/scripts/gcloud"
 	"github.com/liftlog/liftlog-api/scripts/gcloudtest"
@@ -42,14 +43,24 @@ const routes = `[
 	 "concurrency": 8, "timeout_s": 60, "handler_timeout_s": 15, "max_instances": 5, "pool": 4, "max_body": 0, "secrets": [], "settings": []}]`
 
 // names of all targets, services first.
-var names = []string{"chat-service", "get-user", "health", "cleanup", "migrate"}
+var names = func() []string {
+	services, jobs := []string{"get-user", "health"}, []string{}
+	for _, program := range manifest.Programs() {
+		if program.Job {
+			jobs = append(jobs, program.Program)
+		} else {
+			services = append(services, program.Program)
+		}
+	}
+	slices.Sort(services)
+	return append(services, jobs...)
+}()
 
 func programOf(name string) string {
-	if name == "chat-service" {
-		return releasefile.Chat
-	}
-	if name == "cleanup" || name == "migrate" {
-		return name
+	for _, program := range manifest.Programs() {
+		if program.Program == name {
+			return program.Image
+		}
 	}
 	return releasefile.Server
 }

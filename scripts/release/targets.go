@@ -20,13 +20,6 @@ type target struct {
 	job      bool
 }
 
-// others are the services and jobs that are not functions, by their name in the list of programs.
-var others = map[string]target{
-	"chat-service": {program: releasefile.Chat},
-	"cleanup":      {program: releasefile.Cleanup, job: true},
-	"migrate":      {program: releasefile.Migrate, job: true},
-}
-
 // readTargets lists what Terraform makes of the manifest beside its folder and of the list of programs.
 func readTargets(folder, registry string) ([]target, error) {
 	content, err := os.ReadFile(filepath.Join(folder, "..", "functions", "routes.json")) //nolint:gosec // of this checkout
@@ -42,12 +35,7 @@ func readTargets(folder, registry string) ([]target, error) {
 		list = append(list, target{name: route.Service(), function: route.Function, program: releasefile.Server})
 	}
 	for _, program := range manifest.Programs() {
-		other, ok := others[program.Program]
-		if !ok {
-			return nil, fmt.Errorf("%s is in programs.json, and this script does not know whether it is a service or a job", program.Program)
-		}
-		other.name = program.Program
-		list = append(list, other)
+		list = append(list, target{name: program.Program, program: program.Image, job: program.Job})
 	}
 	for i := range list {
 		list[i].image = registry + "/" + list[i].program
@@ -76,9 +64,8 @@ func (t *tool) choose(names []string) ([]target, error) {
 
 func otherNames() []string {
 	names := []string{}
-	for name := range others {
-		names = append(names, name)
+	for _, program := range manifest.Programs() {
+		names = append(names, program.Program)
 	}
-	slices.Sort(names)
 	return names
 }

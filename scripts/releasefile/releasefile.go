@@ -15,21 +15,26 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/liftlog/liftlog-api/functions/manifest"
 )
 
 // Path is where the file is, below the repository's root.
 const Path = "build/release.json"
 
-// The programs that have an image each.
-const (
-	Server  = "server" // every function
-	Chat    = "chat"
-	Cleanup = "cleanup"
-	Migrate = "migrate"
-)
+// Server is the program of every function.
+const Server = "server"
 
-// Programs lists them.
-var Programs = []string{Server, Chat, Cleanup, Migrate}
+// Programs lists the programs that have an image each, by the images' names: that of the functions, and those of programs.json.
+var Programs = programs()
+
+func programs() []string {
+	list := []string{Server}
+	for _, program := range manifest.Programs() {
+		list = append(list, program.Image)
+	}
+	return list
+}
 
 // The platforms of an image. Cloud Run needs the first one, and laptops may have the second.
 const (
@@ -109,7 +114,7 @@ func (r Release) Validate() error {
 	return errors.Join(faults...)
 }
 
-// maxSize is far above what a release of four images has, in bytes.
+// maxSize is far above what a release has, in bytes.
 const maxSize = 64 << 10
 
 // Read returns a release that is whole, or says what to do.

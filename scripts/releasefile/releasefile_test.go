@@ -78,6 +78,6 @@ func TestAReleaseThatIsNotWholeIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, "build the images again", name)
 	}
 	r := release()
-	delete(r.Images, releasefile.Chat)
+	delete(r.Images, "chat")
 	require.ErrorContains(t, releasefile.Write(filepath.Join(t.TempDir(), "release.json"), r), "chat has no image")
 }

@@ -21,7 +21,7 @@ run "production" {
   }
 
   assert {
-    condition     = can(regex("^[0-9]+ \\* \\* \\* \\*$", google_cloud_scheduler_job.cleanup.schedule)) && endswith(google_cloud_scheduler_job.cleanup.http_target[0].uri, "/projects/liftlog-production/locations/europe-west1/jobs/cleanup:run") && startswith(google_cloud_scheduler_job.cleanup.http_target[0].uri, "https://run.googleapis.com/v2/")
+    condition     = can(regex("^[0-9]+ \\* \\* \\* \\*$", google_cloud_scheduler_job.job["cleanup"].schedule)) && endswith(google_cloud_scheduler_job.job["cleanup"].http_target[0].uri, "/projects/liftlog-production/locations/europe-west1/jobs/cleanup:run") && startswith(google_cloud_scheduler_job.job["cleanup"].http_target[0].uri, "https://run.googleapis.com/v2/")
     error_message = "the clean-up does not run every hour"
   }
 

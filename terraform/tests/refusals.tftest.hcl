@@ -13,10 +13,10 @@ run "values_out_of_their_range" {
     existing_instance         = "liftlog"
     host                      = "https://api.liftlog.com"
     images = {
-      functions = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/server:latest"
-      chat      = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/chat@sha256:2222222222222222222222222222222222222222222222222222222222222222"
-      cleanup   = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/cleanup@sha256:3333333333333333333333333333333333333333333333333333333333333333"
-      migrate   = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/migrate@sha256:4444444444444444444444444444444444444444444444444444444444444444"
+      server  = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/server:latest"
+      chat    = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/chat@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+      cleanup = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/cleanup@sha256:3333333333333333333333333333333333333333333333333333333333333333"
+      migrate = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/migrate@sha256:4444444444444444444444444444444444444444444444444444444444444444"
     }
     max_instances         = 0
     monthly_budget        = { amount = 0 }
@@ -45,10 +45,10 @@ run "values_out_of_their_range_on_the_other_side" {
     database                         = { tier = "db-custom-2-7680", max_connections = 400, high_availability = true, edition = "FREE" }
     host                             = "localhost"
     images = {
-      functions = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/server"
-      chat      = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/chat@sha256:2222222222222222222222222222222222222222222222222222222222222222"
-      cleanup   = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/cleanup@sha256:3333333333333333333333333333333333333333333333333333333333333333"
-      migrate   = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/migrate@sha256:4444444444444444444444444444444444444444444444444444444444444444"
+      server  = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/server"
+      chat    = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/chat@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+      cleanup = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/cleanup@sha256:3333333333333333333333333333333333333333333333333333333333333333"
+      migrate = "europe-west1-docker.pkg.dev/liftlog-images/liftlog/migrate@sha256:4444444444444444444444444444444444444444444444444444444444444444"
     }
     max_instances          = 11
     notification_channels  = []

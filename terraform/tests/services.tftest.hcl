@@ -8,7 +8,7 @@ run "production" {
   }
 
   assert {
-    condition     = google_cloud_scheduler_job.cleanup.http_target[0].oauth_token[0].service_account_email == google_service_account.scheduler.email && google_cloud_run_v2_job_iam_member.scheduler.name == "cleanup" && google_cloud_run_v2_job_iam_member.scheduler.member == google_service_account.scheduler.member && google_cloud_run_v2_job_iam_member.scheduler.role == "roles/run.invoker"
+    condition     = google_cloud_scheduler_job.job["cleanup"].http_target[0].oauth_token[0].service_account_email == google_service_account.scheduler["cleanup"].email && google_cloud_run_v2_job_iam_member.scheduler["cleanup"].name == "cleanup" && google_cloud_run_v2_job_iam_member.scheduler["cleanup"].member == google_service_account.scheduler["cleanup"].member && google_cloud_run_v2_job_iam_member.scheduler["cleanup"].role == "roles/run.invoker"
     error_message = "the schedule's account may not run the clean-up, or may run something else"
   }
 }

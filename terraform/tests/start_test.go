@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liftlog/liftlog-api/functions"
+	"github.com/liftlog/liftlog-api/functions/manifest"
 	"github.com/liftlog/liftlog-api/shared/postgres/pgtest"
 	"github.com/liftlog/liftlog-api/shared/programtest"
 	"github.com/liftlog/liftlog-api/shared/web"
@@ -117,7 +118,7 @@ func TestEveryProgramStartsWithItsEnvironment(t *testing.T) {
 		for address, svc := range services {
 			program := "server"
 			if svc.serves() == "chat-service" {
-				program = "chat"
+				program = manifest.ProgramOf("chat-service").Image
 			}
 			err := start(t.Context(), filepath.Join(folder, program), true, svc.Template[0].Containers[0].environ(url))
 			assert.NoError(t, err, "%s: %s", environment, address)
@@ -131,9 +132,9 @@ func TestEveryProgramStartsWithItsEnvironment(t *testing.T) {
 			} `json:"template"`
 		}](s, "google_cloud_run_v2_job")
 		require.NoError(t, err)
-		assert.Len(t, jobs, 2)
+		assert.Len(t, jobs, len(manifest.Programs())-1) // the chat is a service
 		for address, job := range jobs {
-			err := start(t.Context(), filepath.Join(folder, job.Name), false, job.Template[0].Template[0].Containers[0].environ(url))
+			err := start(t.Context(), filepath.Join(folder, manifest.ProgramOf(job.Name).Image), false, job.Template[0].Template[0].Containers[0].environ(url))
 			assert.NoError(t, err, "%s: %s", environment, address)
 		}
 	}
