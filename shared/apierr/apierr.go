@@ -134,7 +134,7 @@ func (f Faults) Err() error {
 // Length is a text's length in UTF-16 units, which are v1's characters.
 func Length(text string) (units int) {
 	for _, char := range text {
-		units += max(1, utf16.RuneLen(char)) // what is no character counts as its replacement
+		units += max(1, utf16.RuneLen(char)) // invalid UTF-8 counts as U+FFFD
 	}
 	return units
 }

@@ -39,10 +39,10 @@ const (
 // passwordForm is what the server makes. Nothing else can be a right password, so nothing else is hashed.
 var passwordForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// maxWaiting is how many hashes of a kind may wait, beside those that are being made.
+// maxWaiting is how many hashes may wait to be made, for checking and for creating each.
 const maxWaiting = 32
 
-// key makes tags, which know it by its fingerprint.
+// key makes tags. Each tag is stored with the fingerprint of the key that made it.
 type key struct {
 	secret      []byte
 	fingerprint []byte
@@ -51,7 +51,7 @@ type key struct {
 // fingerprintSize is the length of a fingerprint in bytes.
 const fingerprintSize = 16
 
-// newKey takes the fingerprint from the key's own HMAC, of a text that is shorter than whatever a tag is made of.
+// newKey derives the fingerprint by an HMAC under the key itself, of a text shorter than any that a tag is made of.
 func newKey(secret []byte) key {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("fingerprint"))
@@ -67,10 +67,10 @@ type Verifier struct {
 	slowHash func(password string, salt []byte) ([]byte, error)
 }
 
-// New returns a Verifier that hashes on at most half of the processors for checking, and on as many for creating. The first
-// of the keys, of which there is one at least, makes tags, and all of them know theirs. A key is changed by two
-// deployments, since instances of both may be at work at the same time: the new one comes behind the old one first, where
-// it knows what others have made, and then in front of it.
+// New returns a Verifier that hashes on at most half of the processors for checking, and on as many for creating. There has to be
+// at least one key: the first makes tags, and each recognises its own. Changing a key takes two deployments, because instances of
+// the old and of the new one run side by side: the new key comes behind the old one first, so that every instance recognises its
+// tags, and then in front.
 func New(keys [][]byte) *Verifier {
 	slots := max(1, runtime.GOMAXPROCS(0)/2)
 	v := &Verifier{checks: fairqueue.New(slots, maxWaiting), creates: fairqueue.New(slots, maxWaiting), slowHash: hash}
@@ -197,8 +197,8 @@ func (v *Verifier) find(ctx context.Context, db *postgres.DB, user uuid.UUID) (s
 	return postgres.One(ctx, db, "read credential", pgx.RowToStructByPos[stored], errUnknown, find, user)
 }
 
-// fast decides by the tag, if there is one for the stored hash under a key that is still known. A tag that does not say
-// which key it is of proves a password that fits it, and nothing otherwise.
+// fast decides by the tag, if there is one for the stored hash under a key that is still known. A tag without a fingerprint
+// proves that a password is right when it fits, and nothing when it does not.
 func (v *Verifier) fast(s stored, user uuid.UUID, password string) (known, right bool) {
 	for _, key := range v.keys {
 		if s.Tag == nil || s.KeyFingerprint != nil && !bytes.Equal(s.KeyFingerprint, key.fingerprint) {
@@ -234,7 +234,8 @@ func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
 	})
 }
 
-// remember leaves a tag under the first key. That the user was deleted meanwhile is for the caller to find.
+// remember stores a tag that the first key makes. When the user was deleted meanwhile it stores none and returns no error: the
+// caller's own statement will find that out.
 func (v *Verifier) remember(ctx context.Context, db *postgres.DB, user uuid.UUID, hashedPassword, password string) error {
 	t := v.keys[0].tag(user, hashedPassword, password)
 	_, err := postgres.Exec(ctx, db, "store password tag", remember, user, t.KeyFingerprint, t.HashDigest, t.Tag)

@@ -41,7 +41,8 @@ type turn struct {
 // maxWaitingForUser is how many may wait for one user.
 const maxWaitingForUser = 15
 
-// do runs work when it is the caller's turn for the user; alone tells it that nobody was at work before it.
+// do runs work when it is the caller's turn for the user; alone says that nobody else was at work for that user when the caller
+// came.
 func (t *turns) do(ctx context.Context, user uuid.UUID, work func(alone bool) error) error {
 	t.mu.Lock()
 	if t.users == nil {

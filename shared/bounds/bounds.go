@@ -13,8 +13,8 @@
 //	trim                  true: white space around the text does not count
 //	fault                 the one sentence that refuses the value, whichever of its bounds it breaks
 //
-// With each before them, as in eachMaxBytes, they are about the items of a list, and with key about the keys of a map.
-// Numbers may end in Ki: 128Ki is 131072.
+// With the prefix each, as in eachMaxBytes, they apply to the items of a list, and with key to the keys of a map. Numbers may end
+// in Ki: 128Ki is 131072.
 package bounds
 
 import (
@@ -25,7 +25,7 @@ import (
 	"strings"
 )
 
-// Bounds are those of one value. A greatest number that is 0 is none.
+// Bounds are those of one value. A maximum of 0 means that there is none.
 type Bounds struct {
 	Name                 string
 	Required             bool

@@ -126,7 +126,7 @@ func (b Bounds) checkWith(faults func(reflect.Value) []string) check {
 	return func(value reflect.Value) []fault { return b.faults(faults(value)...) }
 }
 
-// faults takes the bounds' own words where they have some.
+// faults makes the messages faults, or the bounds' own sentence in their place if there is one.
 func (b Bounds) faults(messages ...string) (found []fault) {
 	if len(messages) > 0 && b.Fault != "" {
 		return []fault{{message: b.Fault}}
@@ -205,7 +205,7 @@ func (b Bounds) number(n int) []string {
 	return nil
 }
 
-// pointer checks what is pointed at where it is there: a required text may be empty then.
+// pointer checks the value that is pointed at, if there is one. A required text may be empty: only its absence is a fault.
 func (b Bounds) pointer(to reflect.Type, tag reflect.StructTag) check {
 	inner := makeCheck(to, tag, "")
 	if to.Kind() == reflect.String {
@@ -225,7 +225,7 @@ func (b Bounds) pointer(to reflect.Type, tag reflect.StructTag) check {
 	}
 }
 
-// list checks a list and its items. Its greatest length held already when it was read.
+// list checks a list and its items, but not its greatest length, to which the reader of the request has held it.
 func (b Bounds) list(item check, itemName string) check {
 	tooFew := "At least one " + itemName + " is required."
 	if b.Name != "" {
@@ -244,8 +244,8 @@ func (b Bounds) list(item check, itemName string) check {
 	}
 }
 
-// table checks a map by its keys, whose first fault stands for all: they are the caller's own words. Its greatest length held
-// already when it was read.
+// table checks the keys of a map. It reports the first fault only and does not say of which key, since keys are the caller's own
+// words. The reader of the request has bounded their number.
 func (b Bounds) table(keys Bounds) check {
 	return func(value reflect.Value) []fault {
 		found := plain(b.missing(value.IsNil()))

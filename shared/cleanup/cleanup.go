@@ -1,4 +1,4 @@
-// Package cleanup removes what has had its time, in small batches beside live traffic.
+// Package cleanup removes expired data, in small batches beside live traffic.
 package cleanup
 
 import (
@@ -15,8 +15,8 @@ import (
 type purge struct {
 	name   string
 	in     func(postgres.Databases) *postgres.DB
-	keep   func(Options) time.Duration // rows are removed when this has passed since their time
-	remove string                      // deletes at most $2 rows whose time is at $1 or before
+	keep   func(Options) time.Duration // how long rows stay after their time
+	remove string                      // deletes at most $2 rows whose time is $1 or earlier
 	count  string                      // counts them, $2 at most; all when that is null
 }
 
@@ -40,10 +40,10 @@ func rateLimit(d postgres.Databases) *postgres.DB { return d.RateLimit }
 // VerdictsKept is how long a purchase that was found valid is remembered.
 const VerdictsKept = 7 * 24 * time.Hour
 
-// limitWindow is what rate limits look back on.
+// limitWindow is how far rate limits look back.
 const limitWindow = 24 * time.Hour
 
-// Rows are locked before their time is read for good, and locked ones are passed by: one whose time is just being
+// Each statement locks rows before it relies on their time, and skips those that others have locked: so a row whose time is being
 // extended is never removed.
 var purges = []purge{
 	{
@@ -85,10 +85,10 @@ var purges = []purge{
 }
 
 const (
-	// A batch is small because a commit of somebody else's has to wait until what it wrote is on the disk.
+	// A batch is small because other commits have to wait until what it wrote is on the disk.
 	batchSize    = 200
 	batchTimeout = 30 * time.Second
-	// After each batch the purge rests so many times as long as the batch took, which leaves the database to others.
+	// After each batch the purge rests for this many times as long as the batch took, which leaves the database to others.
 	restFactor    = 4
 	purgeTimeout  = 14 * time.Minute // all of them together take less than the hour after which the next run begins
 	unlockTimeout = 2 * time.Second
@@ -122,7 +122,8 @@ func Run(ctx context.Context, databases postgres.Databases, o Options, log *slog
 		log.InfoContext(ctx, "another clean-up is at work")
 		return nil
 	}
-	// The lock is given back before the connection ends, because the server notices the end some time later only.
+	// The lock is released before the connection is closed, because the server notices the end of a connection only some time
+	// later.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTimeout)
 		defer cancel()

@@ -1,6 +1,6 @@
-// Package clientaddr tells clients apart by the network addresses they come from, for limits that no login can bear. It
-// keeps no address: what it hands out are digests under a random key of the process, which say nothing to anybody else
-// and mean nothing in another process.
+// Package clientaddr tells clients apart by the network addresses they come from, for limits on requests that carry no login. It
+// keeps no address: what it hands out are digests under a random key of the process, which say nothing to anybody else and mean
+// nothing in another process.
 package clientaddr
 
 import (
@@ -14,15 +14,15 @@ import (
 	"strings"
 )
 
-// Client stands for the address that a request came from, of IPv6 for its /64, which is what one household or machine
-// gets. It is comparable. The zero Client is that of all whose address is not known.
+// Client stands for the address that a request came from. Of an IPv6 address only the /64 counts, which is what one household or
+// machine gets. It is comparable. The zero Client is that of all whose address is not known.
 type Client [16]byte
 
 // ipv6Prefix is how many bits of an IPv6 address tell clients apart.
 const ipv6Prefix = 64
 
-// onCloudRun says that requests come through Google's front ends, which append to X-Forwarded-For whom they heard: the load
-// balancer the client and itself. K_SERVICE is what the platform sets:
+// onCloudRun says that requests come through Google's front ends, which append addresses to X-Forwarded-For: the load balancer
+// appends the client's and its own. K_SERVICE is what the platform sets:
 // https://cloud.google.com/run/docs/container-contract#services-env-vars
 var onCloudRun = os.Getenv("K_SERVICE") != ""
 
@@ -45,8 +45,8 @@ func From(ctx context.Context) Client {
 	return client
 }
 
-// address is where the request came from, and not valid where that is not known. What a client itself writes into
-// X-Forwarded-For stands further to the left than what is read of it.
+// address is where the request came from; it is not valid when that is not known. What a client writes into X-Forwarded-For
+// itself stands to the left of what is read here.
 func address(r *http.Request, proxied bool) netip.Addr {
 	if proxied {
 		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")

@@ -2,7 +2,7 @@ package config
 
 import "errors"
 
-// Chat is what the chat service has of its own.
+// Chat is what only the chat service reads.
 type Chat struct {
 	TokenKeys      KeyRing `env:"CHAT_TOKEN_KEY,required" doc:"keys of connection tokens, version:base64, separated by commas; the first one signs"`
 	MaxConnections int     `env:"CHAT_MAX_CONNECTIONS" envDefault:"900" doc:"how many connections one instance of the chat takes"`

@@ -31,7 +31,7 @@ const (
 	Production  Environment = "production"
 )
 
-// Service is what every program has.
+// Service is what every program reads.
 type Service struct {
 	Environment Environment `env:"ENVIRONMENT" envDefault:"development" doc:"development, staging or production"`
 	TestMode    bool        `env:"TEST_MODE" envDefault:"false" doc:"switches rate limits off; refused in production"`
@@ -40,7 +40,7 @@ type Service struct {
 	Project     string      `env:"GOOGLE_CLOUD_PROJECT" doc:"the project, for trace names in logs"`
 }
 
-// HTTP is what every server has.
+// HTTP is what every server reads.
 type HTTP struct {
 	Port int `env:"PORT" envDefault:"8080" doc:"the port to listen on"`
 }
@@ -93,7 +93,7 @@ func Load(ctx context.Context, environ []string, dst any, options ...Option) err
 	for _, fault := range check(reflect.ValueOf(dst).Elem()) {
 		variable, _, _ := strings.Cut(fault.Error(), ":")
 		if !slices.ContainsFunc(faults[:unread], func(known error) bool { return strings.HasPrefix(known.Error(), variable+":") }) {
-			faults = append(faults, fault) // what could not be read is not what it now seems to be
+			faults = append(faults, fault) // a value that could not be read looks like one that is missing
 		}
 	}
 	if len(faults) > 0 {
@@ -102,7 +102,7 @@ func Load(ctx context.Context, environ []string, dst any, options ...Option) err
 	return nil
 }
 
-// once leaves out what has come before: two components may read the same variable.
+// once returns the first of those with the same name: two components may read the same variable.
 func once[T any](all []T, name func(T) string) (each []T) {
 	seen := map[string]bool{}
 	for _, item := range all {

@@ -2,7 +2,7 @@ package config
 
 import "errors"
 
-// Limits bound calls of the model, each in any 24 hours but the last one.
+// Limits bound calls of the model.
 type Limits struct {
 	WebPerDay     int `env:"RATE_LIMIT_WEB_PER_DAY" envDefault:"100" doc:"plans for the web app's key in any 24 hours"`
 	MobilePerDay  int `env:"RATE_LIMIT_MOBILE_PER_DAY" envDefault:"20" doc:"plans for one purchase in any 24 hours"`

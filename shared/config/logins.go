@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Logins says who logs in to the databases, for the rights that they get.
+// Logins says who logs in to the databases, so that each login can be given its rights.
 type Logins struct {
 	Pattern string `env:"DATABASE_LOGINS" doc:"the programs' logins, with a star for a program's name: run-*@project.iam"`
 	V1      string `env:"V1_DATABASE_LOGIN" doc:"v1's login, which owns v1's tables; unset: v1 does not work on the databases"`

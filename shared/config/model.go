@@ -102,8 +102,8 @@ func (m *Model) check(e Environment) (faults []error) {
 	return faults
 }
 
-// The days on which OpenAI shuts models down, or did. A name that always means the newest of its kind is here with the
-// last one of the kind.
+// The days on which OpenAI shuts models down, or did. A name that always stands for the newest model of a family ends with the
+// family's last one.
 var (
 	firstEnd  = time.Date(2026, time.October, 23, 0, 0, 0, 0, time.UTC)
 	secondEnd = time.Date(2026, time.December, 11, 0, 0, 0, 0, time.UTC)
@@ -138,8 +138,7 @@ func (m *Model) End(now time.Time) (end time.Time, past bool) {
 	return end, known && !now.Before(end)
 }
 
-// Warning is a sentence for the log of a start with a model of OpenAI's whose end is known, and empty for any other, also
-// where no model is configured.
+// Warning is a sentence for the log of a start with a model of OpenAI's whose end is known, and empty for any other or for none.
 func (m *Model) Warning(now time.Time) string {
 	if !m.Key.IsSet() || !m.isOpenAI() {
 		return ""

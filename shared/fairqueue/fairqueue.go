@@ -1,4 +1,4 @@
-// Package fairqueue lets strangers share scarce work, such as a processor's or another service's time: so many are at work
+// Package fairqueue lets strangers share scarce work, such as a processor's or another service's time: a fixed number are at work
 // at once, a few more wait, and no client's address takes the others' places.
 package fairqueue
 
@@ -11,16 +11,16 @@ import (
 	"github.com/liftlog/liftlog-api/shared/clientaddr"
 )
 
-// part is the part of a queue, one in so many, that one client may hold.
+// part bounds one client's share of a queue: one place in this many.
 const part = 4
 
 // ErrFull says that there is no place left for the caller.
 var ErrFull = errors.New("the queue is full")
 
-// Queue has places, some of them at work and the others waiting. A client holds at most a quarter of either, but at least
-// one; only those whose address is not known may hold more together. Clients take turns, however many places they hold, and
-// those who are to go first are served, and counted, apart from the others of their address. When it is full, who holds most
-// gives way to who holds less. It is safe for concurrent use.
+// Queue has places, some of them at work and the others waiting. A client holds at most a quarter of either, but at least one;
+// only those whose address is not known may hold more together. Clients take turns, however many places they hold, and callers
+// who are to go first are served, and counted, apart from the others of their address. When the queue is full, whoever holds most
+// gives way to whoever holds less. It is safe for concurrent use.
 type Queue struct {
 	slots, places int
 
@@ -61,7 +61,7 @@ func New(slots, waiting int) *Queue {
 	return &Queue{slots: slots, places: slots + waiting, holders: map[holder]*holding{}}
 }
 
-// TryEnter takes a place at work if that needs no waiting. The caller has to leave it.
+// TryEnter takes a place at work if that needs no waiting. The caller has to call leave afterwards.
 func (q *Queue) TryEnter(client clientaddr.Client) (leave func(), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -77,8 +77,8 @@ func (q *Queue) TryEnter(client clientaddr.Client) (leave func(), ok bool) {
 	return q.leave(w.holder), true
 }
 
-// Enter takes a place and waits for its turn to work. The caller has to leave it then. It fails with [ErrFull], at once or
-// while it waits, and with ctx's error when that ends. Those who are first go before the others.
+// Enter takes a place and waits for its turn to work. The caller has to call leave afterwards. It fails with [ErrFull], at once
+// or while it waits, and with ctx's error when that ends. Those who are first go before the others.
 func (q *Queue) Enter(ctx context.Context, client clientaddr.Client, first bool) (leave func(), err error) {
 	w := &waiter{holder{client, first}, make(chan error, 1)}
 	q.mu.Lock()
@@ -102,7 +102,7 @@ func (q *Queue) Enter(ctx context.Context, client clientaddr.Client, first bool)
 	q.withdraw(w)
 	q.mu.Unlock()
 	select {
-	case err := <-w.outcome: // it came to that at the same time
+	case err := <-w.outcome: // the outcome came at the same moment
 		if err == nil {
 			q.leave(w.holder)()
 		}
@@ -118,7 +118,7 @@ func (q *Queue) Waiting() int {
 	return len(q.waiting)
 }
 
-// admit says whether there is a place for one more of the holder's, and makes one if another has to give way.
+// admit reports whether the holder may have one more place, and makes room if another has to give way for it.
 func (q *Queue) admit(h holder) bool {
 	held := 0
 	if has := q.holders[h]; has != nil {
@@ -130,7 +130,7 @@ func (q *Queue) admit(h holder) bool {
 	if q.working+len(q.waiting) < q.places {
 		return true
 	}
-	// The last one goes of those who hold most, but of the others before those who are first.
+	// The newest waiter of whoever holds most has to go, and one who is to go first only when no other waits.
 	var last *waiter
 	for _, w := range slices.Backward(q.waiting) {
 		switch {
@@ -174,8 +174,8 @@ func (q *Queue) giveUp(h holder) {
 	}
 }
 
-// serve gives free slots to those whose turn it is: of those who are first if there are any, to whose last turn is longest
-// ago.
+// serve gives free slots to those whose turn it is: to those who are to go first, if any wait, and among equals to the one whose
+// last turn is longest ago.
 func (q *Queue) serve() {
 	for q.working < q.slots {
 		var next *waiter
@@ -199,7 +199,7 @@ func (q *Queue) serve() {
 	}
 }
 
-// leave returns what gives a place at work back.
+// leave returns the function that gives a place at work back.
 func (q *Queue) leave(h holder) func() {
 	return func() {
 		q.mu.Lock()

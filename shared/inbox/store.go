@@ -27,7 +27,7 @@ type Limits struct {
 // MaxMessage is the largest message that is put, in bytes.
 const MaxMessage = 20 << 10
 
-// overhead is more than the database needs for a message of so few chunks as are put, beside their bytes.
+// overhead is more than the database needs for a message beside the bytes of its chunks, which are few.
 const overhead = 256
 
 // Counting stops at the limit, and bytes are added up only where so many messages may be too much. Messages that are stored as
@@ -56,8 +56,8 @@ type outcome struct{ Known, Stored bool }
 
 var errNoUser = &apierr.Error{Kind: apierr.NotFound, Detail: "There is no such user."}
 
-// Put leaves a message of at most [MaxMessage] bytes for the user: [apierr.NotFound] when there is none, [apierr.Limited] when
-// no more is to wait. Messages put at the same moment may exceed the limits by as many.
+// Put leaves a message of at most [MaxMessage] bytes for the user: [apierr.NotFound] when there is no such user, [apierr.Limited]
+// when the inbox is full. Messages put at the same moment may exceed the limits by as many.
 func Put(ctx context.Context, db *postgres.DB, to uuid.UUID, chunks [][]byte, limits Limits) error {
 	id, err := uuid.NewV7() // grows with time, which is the order of handing over
 	if err != nil {
@@ -80,7 +80,7 @@ func Put(ctx context.Context, db *postgres.DB, to uuid.UUID, chunks [][]byte, li
 }
 
 // The user's row is locked first, for its key only, so that neither v1 nor a deletion of the user waits in a circle: v1 locks
-// messages before their user. A message that another reader is just taking is passed by.
+// messages before their user. A message that another reader is just taking is skipped.
 const take = `
 	WITH owner AS MATERIALIZED (
 		SELECT id FROM users WHERE id = $1 FOR KEY SHARE

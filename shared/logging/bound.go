@@ -14,7 +14,7 @@ import (
 // must not cost more to log than to answer.
 const MaxLine = 4 << 10
 
-// newBounded makes a handler whose lines keep to [MaxLine] of one that writes each line by one call.
+// newBounded returns a handler that keeps lines within [MaxLine]. make has to return one that writes each line by one call.
 func newBounded(w io.Writer, make func(io.Writer) slog.Handler) slog.Handler {
 	return bounded{make(lineWriter{w})}
 }
@@ -48,7 +48,7 @@ func (b bounded) Handle(ctx context.Context, r slog.Record) error {
 		})
 		err = b.Handler.Handle(ctx, short)
 	}
-	if errors.Is(err, errLong) { // it is not its texts that are too long
+	if errors.Is(err, errLong) { // shortening its texts was not enough
 		return b.Handler.Handle(ctx, slog.NewRecord(r.Time, r.Level, "a line that was too long", r.PC))
 	}
 	return err

@@ -34,8 +34,8 @@ func AddModelUse(ctx context.Context, tokensIn, tokensOut, tokensOfCached int) {
 	u.tokensOfCached += tokensOfCached
 }
 
-// ModelTokens returns how many tokens the calls of the context's [ModelUse] took, prompts and answers. It is 0 when no model
-// has answered, and where none is told.
+// ModelTokens returns how many tokens the calls of the context's [ModelUse] took, prompts and answers. It is 0 when no model has
+// answered, and when the context has none.
 func ModelTokens(ctx context.Context) int {
 	u, ok := ctx.Value(modelUseKey{}).(*ModelUse)
 	if !ok {

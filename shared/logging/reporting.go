@@ -15,7 +15,8 @@ type reporting struct {
 	service slog.Attr
 }
 
-// newReporting names the service as the platform does in its variables, a job's as well. Elsewhere nobody asks for the form.
+// newReporting takes the name of the service, or of the job, from the platform's variables. Off the platform it returns h as it
+// is.
 func newReporting(h slog.Handler) slog.Handler {
 	name, version := os.Getenv("K_SERVICE"), os.Getenv("K_REVISION")
 	if name == "" {
@@ -38,7 +39,7 @@ func (h reporting) WithGroup(name string) slog.Handler {
 // placeKey is the member that holds an error's place.
 const placeKey = "context"
 
-// Place names the place of an error that is not the one where it is logged.
+// Place names the function that an error came from, where that is not the one that logs it.
 func Place(function string) slog.Attr {
 	return slog.Group(placeKey, slog.Group("reportLocation", "functionName", function))
 }

@@ -19,7 +19,7 @@ import (
 //go:embed schemas/*.json prompts/*.txt
 var files embed.FS
 
-// read returns an embedded file, which is there.
+// read returns an embedded file, which has to exist.
 func read(name string) []byte {
 	data, err := files.ReadFile(name)
 	if err != nil {
@@ -28,8 +28,8 @@ func read(name string) []byte {
 	return data
 }
 
-// form is a shape of answers with its schema, which decides whether an answer has it. The schemas hold the bounds: a
-// model's service keeps to their strict subset at most, and what it does not enforce is found here.
+// form is the shape of an answer, with the schema that answers are validated by. The schemas hold all bounds: a model's service
+// enforces a strict subset of them at most, and what it lets through is found here.
 type form struct {
 	Shape
 	resolved func() *jsonschema.Resolved
@@ -71,8 +71,8 @@ func resolve(text []byte) (*jsonschema.Resolved, error) {
 	return schema.Resolve(nil)
 }
 
-// loosen takes out of a schema what forbids members that it does not know, and refuses types that there are not, which
-// the library takes for types that nothing has.
+// loosen removes from a schema what forbids unknown members, and refuses unknown types: the library would take them for types
+// that no value has.
 func loosen(schema any) error {
 	switch s := schema.(type) {
 	case map[string]any:
@@ -118,14 +118,15 @@ func (f form) parse(text string, dst any) error {
 	return json.Unmarshal([]byte(text), dst)
 }
 
-// errUnusable is what a person is told when the model's answer is malformed and its repair is, too.
+// errUnusable is what a person is told when the model's answer is malformed, and so is its second attempt.
 var errUnusable = &apierr.Error{
 	Kind: apierr.Upstream, Detail: "The planner did not come up with a plan that works. Please try again.",
 	Err: errors.New("the answer does not fit what was asked for, nor does its repair"),
 }
 
-// answered has a request answered and the answer read, and once more when that finds a fault. The pieces of the first
-// answer go to yield, unless it is nil; when yield fails with a [faultError], the answer counts as one with that fault.
+// answered asks the model and reads its answer. When that finds a fault it asks the model, once, to put the answer right. The
+// pieces of the first answer go to yield, unless it is nil; when yield fails with a [faultError], the answer counts as one with
+// that fault.
 func answered[T any](
 	ctx context.Context, model Model, request Request, yield func(Piece) error, finish func(Answer) (T, error),
 ) (answer Answer, result T, err error) {
@@ -133,7 +134,7 @@ func answered[T any](
 		var usage Usage
 		answer, usage, err = model.Answer(ctx, request, yield)
 		logging.AddModelUse(ctx, usage.In, usage.Out, usage.Cached)
-		fault, broken := err.(*faultError) //nolint:errorlint // it comes back as it went
+		fault, broken := err.(*faultError) //nolint:errorlint // yield's error comes back unwrapped
 		switch {
 		case broken:
 			answer = fault.answer

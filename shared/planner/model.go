@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Role says who speaks a message.
+// Role says who has said a message.
 type Role string
 
 // Who may speak.

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// strange are paths that no program serves, though some look as if.
+// strange are paths that no program serves, though some look like paths that are served.
 var strange = []string{
 	"/", "//", "/v2", "/v2/", "/nope", "/index.html", "/healthz", "/health/", "/v2/health", "/GetUsers", "/favicon.ico",
 	"/openapi.json", "/docs", "/docs/swagger-ui.css",
@@ -98,7 +98,7 @@ func matches(pattern, path string) bool {
 	return true
 }
 
-// ask returns an answer's status and header, without following it anywhere.
+// ask returns an answer's status and header, and follows no redirect.
 func ask(tb testing.TB, method, url string) (status int, header http.Header) {
 	tb.Helper()
 	r, err := http.NewRequestWithContext(context.WithoutCancel(tb.Context()), method, url, http.NoBody)

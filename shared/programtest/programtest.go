@@ -58,7 +58,7 @@ func LaunchWith(tb testing.TB, args []string, environ ...string) *Program {
 		tb.Fatal(err)
 	}
 	p := &Program{Cmd: exec.CommandContext(tb.Context(), program, args...), Address: address, Log: &Log{}} //nolint:gosec // it is this one
-	// A binary that counts coverage warns in the log when it has no place for that.
+	// A binary that measures coverage complains in the log unless it has a place for its figures.
 	p.Cmd.Env = append([]string{asProgram + "=1", "PORT=" + port, "GOCOVERDIR=" + tb.TempDir()}, environ...)
 	p.Cmd.Stdout, p.Cmd.Stderr = p.Log, p.Log
 	if err := p.Cmd.Start(); err != nil {
@@ -71,7 +71,7 @@ func LaunchWith(tb testing.TB, args []string, environ ...string) *Program {
 	return p
 }
 
-// endTime is longer than a program has to end in, by what a machine under load may add.
+// endTime is longer than a program may take to end, even on a machine under load.
 const endTime = 40 * time.Second
 
 // WaitToEnd waits for the process to end by itself, which it was told to or has reason to, and returns what [exec.Cmd.Wait]

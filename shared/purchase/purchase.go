@@ -166,7 +166,7 @@ func (v *Verifier) Authorize(ctx context.Context, authorization string) (Buyer, 
 	return Buyer{store, cmp.Or(result.subject, token)}, nil
 }
 
-// parse reads "store token", with or without "Bearer" before it. Blanks are not trimmed, as v1 does not.
+// parse reads "store token", with or without "Bearer" before it. Blanks are not trimmed, and v1 does not trim them either.
 func parse(authorization string) (store Store, token string, ok bool) {
 	name, token, ok := strings.Cut(strings.TrimPrefix(authorization, "Bearer "), " ")
 	if !ok || token == "" || len(token) > maxTokenLength || strings.Contains(token, " ") {
@@ -180,7 +180,7 @@ func parse(authorization string) (store Store, token string, ok bool) {
 	return "", "", false
 }
 
-// isWebKey compares digests, so that the time it takes says nothing of the key, its length included.
+// isWebKey compares digests, so that the time it takes tells nothing about the key, not even its length.
 func (v *Verifier) isWebKey(token string) bool {
 	want, got := sha256.Sum256([]byte(v.webKey.Reveal())), sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1 && v.webKey.IsSet()
@@ -205,7 +205,7 @@ func (v *Verifier) cached(key digest) (result verdict, known bool) {
 // and does not stop it for the others.
 func (v *Verifier) verifyOnce(ctx context.Context, store Store, token string, key digest) (verdict, error) {
 	flight := v.flights.DoChan(string(key[:]), func() (any, error) {
-		if result, known := v.cached(key); known { // one has ended just now
+		if result, known := v.cached(key); known { // another verification has just ended
 			return result, nil
 		}
 		return v.verify(context.WithoutCancel(ctx), store, token, key)

@@ -18,8 +18,8 @@ const forget = `DELETE FROM v2_purchase_verdicts WHERE digest = $1`
 
 const recall = `SELECT subject, verified_at FROM v2_purchase_verdicts WHERE digest = $1 AND verified_at > $2`
 
-// table is what all instances remember of tokens that a store has confirmed. It holds no token, but what the store named
-// when asked about one: an alias of RevenueCat's leads to the customer's own id.
+// table is what all instances remember of tokens that a store has confirmed. It holds digests of tokens, and the subject where
+// the store has named another than the token: RevenueCat answers an alias with the customer's own id.
 type table struct{ db *postgres.DB }
 
 func (t table) remember(ctx context.Context, key digest, subject string, now time.Time) error {
@@ -41,7 +41,7 @@ type confirmed struct {
 // recall finds the token's subject if it was confirmed after that time, and says when.
 func (t table) recall(ctx context.Context, key digest, after time.Time) (subject string, at time.Time, found bool, err error) {
 	rows, err := postgres.All(ctx, t.db, "read purchase verdict", pgx.RowToStructByPos[confirmed], recall, key[:], after)
-	if err != nil || len(rows) == 0 { // which needs no second look: the store is asked
+	if err != nil || len(rows) == 0 { // nothing is lost by not finding one: the store is asked
 		return "", at, false, err
 	}
 	return rows[0].Subject, rows[0].At, true, nil

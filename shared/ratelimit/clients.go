@@ -9,8 +9,8 @@ import (
 	"github.com/liftlog/liftlog-api/shared/clientaddr"
 )
 
-// TakeFor is like [Limiter.Take] for a key that many people share: beneath its limit, perClient calls of each client pass
-// in any 24 hours. Those are counted in the memory of this process.
+// TakeFor is like [Limiter.Take] for a key that many people share: within its limit each client has one of its own, of perClient
+// calls in any 24 hours, which is counted in the memory of this process.
 func (l *Limiter) TakeFor(ctx context.Context, client clientaddr.Client, perClient int, key Key, limit int) (Settle, error) {
 	if l.o.Closed || l.o.Unlimited {
 		return l.Take(ctx, key, limit)
@@ -37,8 +37,8 @@ type clientCall struct {
 	at     time.Time
 }
 
-// clients counts calls of the last 24 hours. It holds no more of them than passed the limit that the clients share, and
-// those under way. The zero value is ready to use.
+// clients counts calls of the last 24 hours. It holds no more calls than the limit that the clients share lets pass, and those
+// under way. The zero value is ready to use.
 type clients struct {
 	mu    sync.Mutex
 	calls []clientCall // by time

@@ -34,7 +34,7 @@ type Limiter struct {
 // New returns a Limiter.
 func New(o Options) *Limiter { return &Limiter{o: o} }
 
-// Key names what is counted: a scope's own callers by the digest of who they are.
+// Key names whose calls are counted, and in which scope: it is a digest of both.
 type Key string
 
 // PlanKey is v1's key of a buyer: the SHA-256 of the subject in upper-case hex.
@@ -48,7 +48,7 @@ func digest(text string) Key {
 	return Key(strings.ToUpper(hex.EncodeToString(sum[:])))
 }
 
-// Use is what became of a call that was let pass.
+// Use is what became of a call that was allowed.
 type Use struct {
 	Answered bool // the model did answer, or somebody stopped it: the call stays counted
 	Tokens   int  // what the model has taken, also when it did not answer; 0: not known
@@ -58,8 +58,8 @@ type Use struct {
 // or not ctx has ended; where it fails, the call stays counted with the tokens that are set aside for one.
 type Settle func(ctx context.Context, use Use)
 
-// setAside is how many tokens a call counts for until it is settled, and for good where nobody knows: those of a plan with
-// its prompt.
+// setAside is how many tokens a call counts for until it is settled, and for good if its cost is never known. It is about what a
+// plan and its prompt take.
 const setAside = 5000
 
 // Bounds of the two round trips. Settling happens after a failure and whether or not the caller is still there.
@@ -77,9 +77,9 @@ type taken struct {
 }
 
 // Rows are locked in one order everywhere, a key's and then the day's, and a refusal locks none: it is decided by what the
-// statement sees at its beginning. Who is to pass locks the key's row by the upsert, which counts and decides on its newest
-// version, and then the day's in the same way. A day that filled up in between divides by zero, which undoes all of it.
-// A time is later than the one before it, which makes it a name for giving it back.
+// statement sees at its beginning. A call that is to pass locks the key's row by the upsert, which counts and decides on the
+// row's newest version, and then the day's row in the same way. A day that filled up in between divides by zero, which undoes all
+// of it. Each time is later than the one before it, so that it identifies the call when it is given back.
 const take = `
 	WITH seen AS MATERIALIZED (
 		SELECT
@@ -150,7 +150,7 @@ const day = 24 * time.Hour
 // charge adds to the day's tokens what a call took beside those that were set aside.
 const charge = `UPDATE v2_model_tokens SET tokens = greatest(tokens + $2, 0) WHERE day = $1`
 
-// giveBack does so, and lets the key have its call again. The key's row comes first, as with take.
+// giveBack does the same, and uncounts the key's call. The key's row comes first, as with take.
 const giveBack = `
 	WITH given AS (
 		UPDATE rate_limit_consumptions SET requests = array_remove(requests, $4) WHERE key = $3 AND $4 = ANY (requests) RETURNING key
@@ -159,7 +159,7 @@ const giveBack = `
 
 func (l *Limiter) settle(ctx context.Context, key Key, t taken, use Use) {
 	if use.Answered && use.Tokens == 0 {
-		return // what is set aside stands for it
+		return // what was set aside stays counted
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()

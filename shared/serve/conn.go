@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// WriteStall is how long a reader may take nothing at all of an answer. How long all of it takes is not bounded here.
+// WriteStall is how long a reader may go without taking anything of an answer. The time for all of it is not bounded here.
 const WriteStall = 30 * time.Second
 
-// looks is how often in that time a writer that waits looks whether there is room, by itself. Linux wakes one only when a
-// third of its buffer is free: readers who have taken half a megabyte seem to have taken nothing.
+// looks is how often in that time a waiting writer looks for room by itself. Linux wakes a writer only when a third of its buffer
+// is free: a reader who has taken half a megabyte would seem to have taken nothing.
 const looks = 10
 
 // writeBuffer is the kernel's buffer for sending, in bytes, before Linux doubles it. Left to itself, it grows to megabytes for
@@ -41,7 +41,8 @@ func (l *pacedListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// conn is one whose writes go on for as long as the other side takes something. A deadline that is set holds as well.
+// conn is a connection whose writes go on for as long as the other side takes something, and no longer than a deadline that is
+// set.
 type conn struct {
 	net.Conn
 
@@ -65,13 +66,13 @@ func (c *conn) Write(p []byte) (n int, err error) {
 			taken = time.Now()
 		}
 		if last || time.Since(taken) > c.listener.stall {
-			_ = c.SetLinger(0) // what has not been taken is not to look like all there is
+			_ = c.SetLinger(0) // half an answer must not pass for a whole one
 			return n, err
 		}
 	}
 }
 
-// allow gives the next write that time, and says whether its deadline is the one that was set.
+// allow gives the next write this much time, and reports whether the deadline that was set comes first.
 func (c *conn) allow(timeout time.Duration) (last bool, err error) {
 	for {
 		deadline := c.deadline.Load()

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// drainTime is how long running requests may go on once the program has to end, and cancelTime what those that are
-	// canceled then have to say so. The platform kills ten seconds after SIGTERM, and closing what the program has open
-	// takes its time, too.
+	// drainTime is how long running requests may go on once the program has to end, and cancelTime how long they then have to
+	// answer that they were canceled. The platform kills ten seconds after SIGTERM, and closing what the program has open takes
+	// its time, too.
 	drainTime, cancelTime = 7 * time.Second, time.Second
 	// headerTimeout bounds the header of a request from the connection's first byte, or from its beginning, and maxHeader its
 	// size in bytes: a purchase's receipt has to fit, escaped in a URL.
@@ -28,7 +28,7 @@ const (
 	idleTimeout = 2 * time.Minute
 )
 
-// ErrStopping is in the cause of a context of a request that was canceled because the program ends.
+// ErrStopping is wrapped by the cause of a request's context that was canceled because the program ends.
 var ErrStopping = errors.New("the program ends")
 
 // Options are what [Run] serves, and how it ends.
@@ -42,8 +42,8 @@ type Options struct {
 	Drain func(context.Context)
 }
 
-// Listen opens the port on all of the machine's addresses; port 0 is any that is free. A program begins with it: whether the
-// port is to be had is quicker to be found out than anything else.
+// Listen opens the port on all of the machine's addresses; port 0 is any that is free. A program begins with it, because nothing
+// else is found out as quickly as that the port is taken.
 func Listen(ctx context.Context, port int) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if errors.Is(err, syscall.EADDRINUSE) {

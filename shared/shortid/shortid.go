@@ -21,7 +21,7 @@ func New() string {
 			if len(id) == 0 {
 				alphabet = letters
 			}
-			// A byte beyond the last whole multiple would favour the first letters.
+			// Bytes beyond the last whole multiple of the alphabet are left out: they would favour its first letters.
 			if int(b) < 256-256%alphabet && len(id) < length {
 				id = append(id, all[int(b)%alphabet])
 			}

@@ -1,5 +1,4 @@
-// Package user holds the people: who they are to others, and the SQL that keeps them. To the server all of a profile
-// but its id and lookup is ciphertext and keys.
+// Package user stores users and their public profiles. All of a profile but its id and lookup is ciphertext and keys.
 package user
 
 import (
@@ -71,7 +70,7 @@ const (
 	findByLookup = `SELECT ` + columns + ` FROM users WHERE user_lookup = $1`
 )
 
-// Columns tell their size without being read.
+// The sizes of columns are known without reading them, so that what does not fit into a page is not read.
 const findPage = `
 	WITH sized AS (
 		SELECT *, coalesce(octet_length(encrypted_current_plan), 0) + coalesce(octet_length(encrypted_profile_picture), 0)
@@ -97,9 +96,9 @@ func findOne(ctx context.Context, db *postgres.DB, query string, key any) (Profi
 	return postgres.One(ctx, db, "find user", pgx.RowToStructByPos[Profile], errUnknown, query, key)
 }
 
-// Each calls fn for the profile of every user among the ids, once, in no particular order. Ids of nobody are passed over, once
-// it is sure that the database is the right one. It reads pages as [postgres.PageBytes] describes: each profile is as it was at
-// one moment, and a later one may be of a later.
+// Each calls fn for the profile of every user among the ids, once, in no particular order. Ids of nobody are passed over, once it
+// is sure that the database is the right one. It reads pages as [postgres.PageBytes] describes: each profile is as it was at one
+// moment, which may be a later one for profiles that come later.
 func Each(ctx context.Context, db *postgres.DB, ids []uuid.UUID, fn func(Profile) error) error {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, compareIDs)
@@ -156,7 +155,7 @@ func Replace(ctx context.Context, db *postgres.DB, id uuid.UUID, c Content) erro
 	return err
 }
 
-// deleteTimeout is what removing a user may take who has stored all that one may store.
+// deleteTimeout is enough to remove a user who has stored as much as the limits allow.
 const deleteTimeout = 25 * time.Second
 
 const remove = `DELETE FROM users WHERE id = $1`

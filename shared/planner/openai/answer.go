@@ -189,8 +189,8 @@ func (a *answer) contentOf(content jsontext.Value) string {
 	return text.String()
 }
 
-// addCall takes a call, or a fragment of one, and returns what of it goes on with the input of the first call. Services
-// differ in what they tell calls by: an index, an id, both, or neither.
+// addCall takes a call, or a fragment of one, and returns the part of it that continues the first call's input. Services differ
+// in how they tell calls apart: by an index, an id, both, or neither.
 func (a *answer) addCall(c *toolCall) (input string, err error) {
 	var name, id string
 	_ = json.Unmarshal(c.Function.Name, &name, lenient) // what is not a text is not there
@@ -235,7 +235,7 @@ func (a *answer) isOther(index, id, name string) bool {
 	}
 }
 
-// callID is the service's id of a call, or one that every service takes where it gave none of use.
+// callID is the service's id of a call, or one that every service takes if the service's own is of no use.
 func callID(id string) string {
 	const longest = 256
 	if id == "" || len(id) > longest {
@@ -249,7 +249,7 @@ func isObject(text string) bool {
 	return value.Kind() == '{' && value.IsValid(jsontext.AllowDuplicateNames(true))
 }
 
-// whole reports whether what has come can be all of the answer: JSON tells that by itself.
+// whole reports whether what has come can be the whole answer: of JSON that can be seen.
 func (a *answer) whole() bool {
 	switch {
 	case a.call != nil:
@@ -279,7 +279,7 @@ func (a *answer) result() (planner.Answer, error) {
 	case !a.done && !a.whole():
 		return planner.Answer{}, errBroken
 	case a.shape.Way == planner.Called && a.call == nil && a.whole():
-		a.call = &planner.Call{ID: callID(""), Name: a.shape.Name} // it wrote down what it should have called with
+		a.call = &planner.Call{ID: callID(""), Name: a.shape.Name} // it wrote the input as a text in place of a call
 		a.input = a.text
 	case a.shape.Way == planner.Called && a.call == nil && a.began:
 		return planner.Answer{}, errNoCall
@@ -297,7 +297,7 @@ func (a *answer) result() (planner.Answer, error) {
 // bytesPerToken is about what a token of English or of JSON has.
 const bytesPerToken = 4
 
-// spent takes what the answer cost so far, where the service says so.
+// spent notes what the answer has cost so far, if the service says so.
 func (a *answer) spent(usage jsontext.Value) {
 	var u struct {
 		In      any `json:"prompt_tokens"`
@@ -314,7 +314,7 @@ func (a *answer) spent(usage jsontext.Value) {
 	}
 }
 
-// tokens is a number of tokens, 0 for what is none.
+// tokens reads a number of tokens; anything else is 0.
 func tokens(value any) int {
 	number, _ := value.(float64)
 	return int(math.Ceil(min(max(number, 0), math.MaxInt32)))
@@ -347,7 +347,7 @@ func (a *answer) mayRetry(err error) bool {
 	return lost || errors.Is(err, errBroken) || errors.Is(err, errProtocol)
 }
 
-// explain makes err what the caller gets.
+// explain turns err into the error that the caller gets.
 func (a *answer) explain(err error) error {
 	if y, ok := errors.AsType[*yieldError](err); ok {
 		return y.err

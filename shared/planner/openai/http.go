@@ -26,7 +26,7 @@ const (
 	maxError = 64 << 10
 	// maxIdle is how many connections are kept for the next streams, where each needs one of its own.
 	maxIdle = 512
-	// furthest is the latest time that a service may ask us to come back at.
+	// furthest is how far ahead a service may ask us to come back.
 	furthest = 24 * time.Hour
 )
 
@@ -36,7 +36,7 @@ type connectionError struct{ err error }
 func (e *connectionError) Error() string { return e.err.Error() }
 func (e *connectionError) Unwrap() error { return e.err }
 
-// serviceError is what a service answers in place of an answer. It holds nothing of its text but a short code.
+// serviceError is an error that a service answers with. Of its text it holds nothing but a short code.
 type serviceError struct {
 	status  int // of the answer, or what the error calls its code; 0: an error within an answer, without one
 	code    string
@@ -55,7 +55,7 @@ func (e *serviceError) Error() string {
 	return fmt.Sprintf("status %d, code %s", e.status, e.code)
 }
 
-// The codes of errors that the same request meets again, whatever their status, and without one.
+// The codes of errors that the same request would meet again, whatever their status.
 var (
 	exhausted = []string{"insufficient_quota", "credit_balance_exhausted", "billing_error"}
 	lasting   = []string{
@@ -118,10 +118,10 @@ func newServiceError(status int, value jsontext.Value) *serviceError {
 	return e
 }
 
-// newTransport makes connections that are known to be lost when the other end is gone: while a model thinks, nothing is
-// to be heard of it but that.
+// newTransport makes connections that notice when the other end is gone. While a model thinks nothing is sent, so that a lost
+// connection would look the same.
 func newTransport(connect time.Duration) *http.Transport {
-	const sign = 15 * time.Second // of life, as often
+	const sign = 15 * time.Second // how often a sign of life is asked for, and how long it may take
 	alive := net.KeepAliveConfig{Enable: true, Idle: sign, Interval: sign, Count: 4}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,

@@ -82,7 +82,7 @@ func New(m config.Model, options ...Option) *Client {
 		// A redirect would take prompts elsewhere. It is answered as the error it is.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.url, _ = url.JoinPath(m.BaseURL, "chat/completions") // one that is none fails with the first request
+	c.url, _ = url.JoinPath(m.BaseURL, "chat/completions") // a malformed URL fails with the first request
 	return c
 }
 
@@ -230,7 +230,7 @@ func (c *Client) pauseBefore(retry int, err error) time.Duration {
 	return longest/2 + rand.N(longest/2+1) //nolint:gosec // jitter needs no secret randomness
 }
 
-// pause waits and reports whether it did: not when ctx ends before, or the pause is too long.
+// pause waits, and reports whether it did: it does not when the pause is too long or ctx ends first.
 func pause(ctx context.Context, length time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); length > maxPause || ok && time.Until(deadline) <= length {
 		return false

@@ -13,7 +13,8 @@ import (
 	"github.com/liftlog/liftlog-api/shared/planner"
 )
 
-// request is the library's, but for what it leaves out because it is false or empty, or does not know.
+// request is the library's request, with members beside it that the library does not know or would leave out when they are false
+// or empty.
 type request struct {
 	api.ChatCompletionRequest
 
@@ -47,10 +48,10 @@ type requestCall struct {
 	ExtraContent jsonv1.RawMessage `json:"extra_content,omitempty"`
 }
 
-// schemaWords has a model keep to a schema where its service does not see to that.
+// schemaWords tell a model to keep to a schema that its service does not enforce.
 const schemaWords = "\n\nAnswer with one JSON object and nothing around it. It has to fit this JSON schema:\n"
 
-// request writes r as the service wants it. Of what not every service knows only that is used which this one does.
+// request writes r as the service wants it. It uses optional features only if the service knows them.
 func (c *Client) request(r planner.Request, stream bool) ([]byte, error) {
 	q := request{ChatCompletionRequest: api.ChatCompletionRequest{Model: c.model.Name, Stream: stream}}
 	if c.model.Knows(config.FeatureMaxCompletionTokens) {

@@ -34,7 +34,7 @@ func (j *joiner) decode(value jsontext.Value) (text string) {
 	return text
 }
 
-// isEscaped reports whether a backslash is at the end that is no escaped one itself.
+// isEscaped reports whether the text ends with a backslash that is not itself escaped.
 func isEscaped(before []byte) (escaped bool) {
 	for i := len(before) - 1; i >= 0 && before[i] == '\\'; i-- {
 		escaped = !escaped
@@ -52,7 +52,7 @@ var fence = regexp.MustCompile("^```[a-zA-Z0-9]*[ \\t]*\\r?\\n")
 type peeler struct {
 	json bool // the answer is JSON
 
-	held  string // has to be seen in whole before it can be told
+	held  string // too little to tell yet what it is
 	state peeling
 	depth int  // of JSON in a fence
 	quote bool // in a string of it
@@ -70,7 +70,7 @@ const (
 	behindFence
 )
 
-// peel returns what of the piece, and of what was held back, belongs to the answer.
+// peel returns the part of the piece, and of what was held back, that belongs to the answer.
 func (p *peeler) peel(piece string) string {
 	if p.state == inAnswer {
 		return piece

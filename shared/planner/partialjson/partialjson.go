@@ -76,14 +76,14 @@ func (r *Reader) Write(piece string) error {
 // Len is how many bytes have come.
 func (r *Reader) Len() int { return len(r.text) }
 
-// Text is what counts of a text so far, of none in its zero value. It does not change when more is written, and may be read by any
-// goroutine.
+// Text is the part that counts of what was written so far. The zero value is that of nothing. It does not change when more is
+// written, and may be read by any goroutine.
 type Text struct {
 	head []byte
 	tail string
 }
 
-// Text returns what counts so far. It takes no longer than the containers that are open are many.
+// Text returns what counts so far. It takes time in proportion to the number of open containers.
 func (r *Reader) Text() Text {
 	if r.cut == 0 {
 		return Text{}
@@ -98,7 +98,7 @@ func (r *Reader) Text() Text {
 	return Text{r.text[:r.cut:r.cut], string(tail)}
 }
 
-// Equal reports whether nothing that counts has come between two texts of one Reader's.
+// Equal reports whether two texts of one Reader are the same: nothing that counts came in between.
 func (t Text) Equal(other Text) bool { return len(t.head) == len(other.head) && t.tail == other.tail }
 
 // Complete returns valid JSON: the text with its strings and containers closed, and without what cannot stand so: half

@@ -142,7 +142,7 @@ func (u Usage) json() string {
 		u.In, u.Out, u.In+u.Out, u.Cached)
 }
 
-// plain sends the reply in one.
+// plain sends the reply as one document.
 func (s *Server) plain(w http.ResponseWriter, r *http.Request, q Request, reply Reply) {
 	if reply.End == Silent {
 		<-r.Context().Done()

@@ -191,7 +191,7 @@ func (q *Request) checkMessages() error {
 	return nil
 }
 
-// structured reports whether the answer has to be an object of a schema: by its format, or because the system prompt says so.
+// structured reports whether the answer has to be an object of a schema: because its format or the system prompt says so.
 func (q *Request) structured() bool {
 	first := q.Messages[0]
 	return q.ResponseFormat != nil && q.ResponseFormat.Type == "json_schema" ||
@@ -216,7 +216,7 @@ func (q *Request) said() (text string, byUser bool) {
 	return *last.Content, last.Role == "user"
 }
 
-// plain are the members that every service knows, by where they are. Lists are gone into.
+// plain are the members that every service knows, by their path. A list's path is that of its items.
 var plain = map[string][]string{
 	"":                             {"model", "messages", "stream", "max_tokens", "tools", "tool_choice", "response_format"},
 	"/messages":                    {"role", "content", "tool_calls", "tool_call_id"},

@@ -146,7 +146,7 @@ func (s *schema) kinds() (names []string, err error) {
 	return names, err
 }
 
-// inner are the schemas inside this one, by the way to them.
+// inner are the schemas inside this one, by their path.
 func (s *schema) inner() map[string]jsontext.Value {
 	all := map[string]jsontext.Value{}
 	for name, p := range s.Properties {

@@ -45,12 +45,12 @@ type Server struct {
 // Option changes how a Server works.
 type Option func(*Server)
 
-// WithKey refuses requests without this key as bearer token. Without this option every key is good, and none.
+// WithKey refuses requests without this key as bearer token. Without this option every key is good, and so is none at all.
 func WithKey(key string) Option {
 	return func(s *Server) { s.key = key }
 }
 
-// WithPace waits so long before each piece of a stream, and makes pieces of so many characters.
+// WithPace waits this long before each piece of a stream, and makes pieces of this many characters.
 func WithPace(wait time.Duration, size int) Option {
 	return func(s *Server) { s.pace, s.sizes = wait, []int{max(1, size)} }
 }
@@ -71,7 +71,8 @@ func WithRefused(members ...string) Option {
 	return func(s *Server) { s.refused = members }
 }
 
-// The recordings' pace: v1's stand-in waited so long before each piece, and made pieces of these lengths, over and over.
+// The recordings' pace: the stand-in that v1 was recorded with waited this long before each piece, and made pieces of these
+// lengths, over and over.
 const recordedPace = 2 * time.Millisecond
 
 var recordedSizes = []int{1, 5, 3, 7, 2, 11, 4, 6}

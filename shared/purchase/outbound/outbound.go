@@ -37,7 +37,7 @@ func Unknown(f Fault, retryAt time.Time) error {
 	return &apierr.Error{Kind: apierr.Unavailable, Detail: "The store gives no answer about the purchase.", RetryAt: retryAt, Err: f}
 }
 
-// FaultOf says what kind of fault err is, which came of a request by a client of [NewClient] or of reading its answer.
+// FaultOf says what kind of fault err is: one of sending a request by a client of [NewClient], or of reading its answer.
 func FaultOf(err error) Fault {
 	netErr, isNet := errors.AsType[net.Error](err)
 	switch {
@@ -120,7 +120,7 @@ func Ask(client *http.Client, r *http.Request) (Answer, error) {
 	return Answer{response.StatusCode, response.Header, body}, nil
 }
 
-// maxRetryAfter is the longest that a store's wish is followed.
+// maxRetryAfter is the longest wait that a store may ask for.
 const maxRetryAfter = time.Hour
 
 // RetryAt is when an answer's Retry-After asks to come back: at most an hour from now, and zero when it does not say.
@@ -128,7 +128,7 @@ func RetryAt(header http.Header, now time.Time) time.Time {
 	return retryafter.Read(header, now, maxRetryAfter)
 }
 
-// leftForAnswer is what has to be left of the time, after a wait, to ask again.
+// leftForAnswer is how much time has to be left after a wait for asking again to make sense.
 const leftForAnswer = 300 * time.Millisecond
 
 // Wait waits, if there is time to ask again after that, and else returns false at once.

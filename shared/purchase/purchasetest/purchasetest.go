@@ -79,7 +79,7 @@ func (s *Store) answer(w http.ResponseWriter, r *http.Request, token string) {
 
 // ServeHTTP answers so whatever it is asked.
 func (a Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the caller goes
+	_, _ = io.Copy(io.Discard, r.Body) // the server notices that the caller has gone only once the body is read
 	if a.Delay > 0 {
 		timer := time.NewTimer(a.Delay)
 		defer timer.Stop()
