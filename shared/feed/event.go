@@ -27,9 +27,9 @@ type Event struct {
 // refers to it does. So neither waits for the other in a circle, nor for a deletion of the user. v2's writers of one user meet
 // at the clock's row, so that events get their times in the order in which they become visible.
 //
-// A time is later than those of all events that were there when the statement began and of the one that is replaced; what is
-// near the end of time leaves no room for later ones and does not count. Counting stops at the limit and needs no more than
-// an index as long as there are fewer events, expired ones among them.
+// An event's time is later than those of all events that were there when the statement began, and than that of the event it
+// replaces. Times near the end of time do not count, because there are no later ones. Counting stops at the limit and needs no
+// more than an index as long as there are fewer events, expired ones among them.
 const put = `
 	WITH owner AS MATERIALIZED (
 		SELECT id FROM users WHERE id = $1 FOR KEY SHARE

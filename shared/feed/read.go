@@ -105,7 +105,7 @@ type reader struct {
 	rows  int
 }
 
-// place is where to go on with one of those asked for: after the event with this time and id.
+// place is where to go on reading one of those asked for: after the event with this time and id.
 type place struct {
 	n     int // in what was asked
 	since pgtype.Timestamptz
@@ -169,7 +169,7 @@ func (r *reader) goOn(last row) {
 	r.open = open
 }
 
-// invalid lists the secrets that fit none of those they were sent with.
+// invalid lists the secrets that fit none of the users they were sent with.
 func (r *reader) invalid() []string {
 	fits := map[string]bool{}
 	for i, a := range r.asked {

@@ -26,24 +26,25 @@ type DB struct {
 }
 
 const (
-	// patience is what one statement may take, getting a connection for it included. A healthy one takes milliseconds: what takes
-	// longer waits for somebody's lock, or for a server or a network that answers no more.
+	// patience is how long one statement may take, getting a connection for it included. Ordinarily it takes milliseconds: what
+	// takes longer waits for somebody's lock, or for a server or a network that has stopped answering.
 	patience = 5 * time.Second
-	// attempts is how often work is begun at most that the database did not let pass.
+	// attempts is how often work is tried at most when it fails for a reason that may pass.
 	attempts = 3
-	// pause is the least time before work is done again, and jitter what is added to it at most, each time more.
+	// pause is the least time before work is tried again, and jitter the most that is added to it, times the number of the
+	// attempt.
 	pause, jitter = 5 * time.Millisecond, 50 * time.Millisecond
-	// pingAfter is how long a connection may have been idle that is used without asking whether it still lives.
+	// pingAfter is how long a connection may have been idle and still be used without a ping.
 	pingAfter = time.Second
-	// pingTimeout is how long the answer to that may take.
+	// pingTimeout is how long the answer to a ping may take.
 	pingTimeout = time.Second
 	// closeTimeout is how long the end of a pool may take.
 	closeTimeout = time.Second
-	// cleanUpTimeout is how long a dead connection is counted as one, while the server is told to stop what it did for it.
+	// cleanUpTimeout is how long a dead connection keeps its place in the pool, while the server is told to stop its statement.
 	cleanUpTimeout = time.Second
 )
 
-// Patient returns the same pool for statements that may take so long.
+// Patient returns the same pool with another limit on how long a statement may take.
 func (db *DB) Patient(patience time.Duration) *DB {
 	patient := *db
 	patient.patience = patience
@@ -143,7 +144,7 @@ func (db *DB) statement(ctx context.Context, attempt, sql string, args []any, fn
 	return err
 }
 
-// again does the work, and does it once or twice more if it may be repeated and ctx has the time.
+// again does the work, and repeats it once or twice if it may be repeated and ctx leaves the time.
 func (db *DB) again(ctx context.Context, attempt string, work func() error) error {
 	for n := 1; ; n++ {
 		err := work()
@@ -165,7 +166,7 @@ func (db *DB) again(ctx context.Context, attempt string, work func() error) erro
 	}
 }
 
-// with lends fn a connection that lives. fn may be run again on it.
+// with lends fn a live connection. fn may be run again on it.
 func (db *DB) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 	conn, err := db.acquire(ctx)
 	if err != nil {
@@ -185,12 +186,12 @@ func (db *DB) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 	return err
 }
 
-// idle carries out of the pool for how long a connection has been idle that it hands out; the pool leaves the ping to acquire.
+// idle carries from the pool to acquire for how long a connection has been idle: acquire does the pinging.
 type idle struct{ duration time.Duration }
 
 type idleKey struct{}
 
-// shouldPing is the pool's question whether to ping a connection that somebody asked for.
+// shouldPing tells the pool whether to ping a connection before it hands it out.
 func shouldPing(ctx context.Context, params pgxpool.ShouldPingParams) bool {
 	if since, ok := ctx.Value(idleKey{}).(*idle); ok {
 		since.duration = params.IdleDuration
@@ -199,8 +200,8 @@ func shouldPing(ctx context.Context, params pgxpool.ShouldPingParams) bool {
 	return params.IdleDuration > pingAfter
 }
 
-// acquire gets a connection that lives. One that died while it was idle is rarely alone: the others are replaced as well,
-// lest each of them has to be waited for.
+// acquire gets a live connection. One that died while it was idle is rarely alone: the others are replaced as well, lest each of
+// them has to be waited for.
 func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	for {
 		var since idle

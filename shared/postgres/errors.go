@@ -33,11 +33,11 @@ const (
 // statements prepared for tables that have changed.
 var passing = []string{"08", "28", "40", "53", "57", "58", "55P03", featureNotSupported}
 
-// faulty are failures of a session that the next statement would meet as well: it has become read-only, or has other prepared
-// statements or another place in the protocol than this side believes.
+// faulty are failures of a session that the next statement would meet as well: the session has become read-only, or it has other
+// prepared statements, or is elsewhere in the protocol, than this side believes.
 var faulty = []string{readOnlySession, "26000", "42P05", "08P01"}
 
-// keepSession is asked about each error that the server sends. The connection is closed where it says no.
+// keepSession is asked about each error that the server sends. The connection is closed when it returns false.
 func keepSession(_ *pgconn.PgConn, err *pgconn.PgError) bool {
 	return err.SeverityUnlocalized != "FATAL" && !slices.Contains(faulty, err.Code)
 }
@@ -57,10 +57,10 @@ func stale(err error) bool {
 	return ok && pgErr.Code == featureNotSupported && pgErr.Routine == "RevalidateCachedQuery"
 }
 
-// refused reports whether the server knows a statement's table or its role's rights on it no more, which takes an operator.
+// refused reports whether a statement's table, or its role's right to it, is missing, which takes an operator to mend.
 func refused(err error) bool { return HasCode(err, insufficientRight) || HasCode(err, undefinedTable) }
 
-// dataException is the server's opinion on data. It tells only the code, because its message quotes the data.
+// dataException is the server's complaint about a value. It shows only the code, because the message quotes the value.
 type dataException struct{ err *pgconn.PgError }
 
 func (e dataException) Error() string { return "SQLSTATE " + e.err.Code }

@@ -31,8 +31,8 @@ func NewGate() *Gate { return &Gate{missing: make(chan error, 1)} }
 // guard adds a check, before the gate is used.
 func (g *Gate) guard(check func(context.Context) error) { g.checks = append(g.checks, check) }
 
-// Ready returns nil while the gate is open. Else a caller waits, within its ctx, for the checks under way, which it starts
-// if there are none, and gets an [apierr.Unavailable] error when they fail.
+// Ready returns nil while the gate is open. While it is closed a caller waits, within its ctx, for the checks under way, which it
+// starts if there are none, and gets an [apierr.Unavailable] error when they fail.
 func (g *Gate) Ready(ctx context.Context) error {
 	if g.open.Load() {
 		return nil

@@ -38,7 +38,7 @@ type Options struct {
 }
 
 const (
-	// connectTimeout bounds making a connection, a login by a certificate that has to be fetched first included.
+	// connectTimeout bounds making a connection, fetching a certificate for the login included.
 	connectTimeout  = 5 * time.Second
 	maxConnIdle     = 5 * time.Minute
 	maxConnLifetime = 30 * time.Minute
@@ -119,7 +119,7 @@ func settings(o Options) map[string]string {
 	return map[string]string{
 		// An operator sees in pg_stat_activity whose connection it is.
 		"application_name": o.Application,
-		// Whoever waits for a statement tells the server when it waits no more. This ends one that nobody could tell of.
+		// Whoever stops waiting for a statement tells the server to cancel it. This ends a statement for which nobody could.
 		"statement_timeout": milliseconds(o.StatementTimeout),
 		// A migration had rather fail than let a live table's users queue behind it.
 		"lock_timeout": milliseconds(o.LockTimeout),

@@ -31,8 +31,8 @@ var (
 	}
 )
 
-// WrongDatabaseError says that a database was reached and is not the one it has to be. What it answers must not be believed:
-// for its users to be missing there means nothing.
+// WrongDatabaseError says that a database was reached and is not the one it has to be. What it answers must not be believed: that
+// a user is missing there means nothing.
 type WrongDatabaseError struct {
 	Tables []string // that are missing; empty: the database is a replica, or another one than before
 	Reason string
@@ -88,7 +88,7 @@ const look = `
 // confirm returns a [WrongDatabaseError] unless the connection leads to the primary that the process began with. It is one
 // round trip.
 func (p *primary) confirm(ctx context.Context, conn Querier) error {
-	// Neither is it prepared, which would be another round trip, nor is there anything to cache.
+	// It is not prepared, which would be another round trip.
 	rows, _ := conn.Query(ctx, look, pgx.QueryExecModeExec, p.tables) // a failed Query is reported by the next line
 	now, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[seen])
 	if HasCode(err, undefinedTable) { // which of them are missing?
@@ -135,7 +135,7 @@ func (p *primary) doubt(refused probe) {
 	}
 }
 
-// check is the gate's: it looks which database this is, and whether what was refused still is.
+// check is what the gate calls: it looks which database this is, and whether the statements that were refused still are.
 func (db *DB) check(ctx context.Context) error {
 	return db.with(ctx, func(conn *pgxpool.Conn) error {
 		if err := db.primary.confirm(ctx, conn); err != nil {
@@ -145,7 +145,7 @@ func (db *DB) check(ctx context.Context) error {
 	})
 }
 
-// tryAgain explains what was refused, which the server does only to a role that may do it.
+// tryAgain has the server explain the statements that were refused, which it does only for a role that may run them.
 func (p *primary) tryAgain(ctx context.Context, conn Querier) error {
 	p.mu.Lock()
 	probes := slices.Collect(maps.Keys(p.probes))

@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// Use tells of pools, in numbers, what belongs to a log line: how many connections are taken of how many, and how often since
-// the last line somebody had to wait for one, or waited in vain. It is safe for concurrent use.
+// Use reports pools to a log line: how many connections are taken of how many there may be, and how often since the last line
+// somebody had to wait for one, or waited in vain. It is safe for concurrent use.
 type Use struct {
 	pools            []*DB
-	waited, timedOut atomic.Int64 // told already
+	waited, timedOut atomic.Int64 // reported already
 }
 
 // NewUse is for these pools; those that are nil are left out.
@@ -23,7 +23,7 @@ func NewUse(pools ...*DB) *Use {
 	return u
 }
 
-// LogValue is a group of the numbers, empty where there is no pool. What it counts is counted by one line only.
+// LogValue is a group of the numbers, empty when there is no pool. Each wait is reported by one line only.
 func (u *Use) LogValue() slog.Value {
 	if len(u.pools) == 0 {
 		return slog.GroupValue()

@@ -79,7 +79,7 @@ func CallAs[Caller, Req, Res any](
 	})
 }
 
-// Act makes an endpoint of a function whose success says nothing.
+// Act makes an endpoint of a function that answers success with an empty body.
 func Act[Req any](fn func(context.Context, Req) error) Endpoint {
 	return endpoint[Req](nil, func(w http.ResponseWriter, r *http.Request, route Route) error {
 		req, err := read[Req](w, r, route)
@@ -126,8 +126,8 @@ func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error
 	})
 }
 
-// Raw makes an endpoint of a function that writes its own answer or takes the connection. An error that it returns before
-// either is answered like any other.
+// Raw makes an endpoint of a function that writes its own answer or takes over the connection. An error that it returns before it
+// has done either is answered like any other.
 func Raw(fn func(http.ResponseWriter, *http.Request) error) Endpoint {
 	return endpoint[struct{}](nil, func(w http.ResponseWriter, r *http.Request, _ Route) error { return fn(w, r) })
 }
@@ -164,7 +164,7 @@ func giveBuffer(buffer *bytes.Buffer) {
 	}
 }
 
-// read makes the request of the path and the body, and holds it to its bounds.
+// read reads the request from the path and the body, and checks its bounds.
 func read[Req any](w http.ResponseWriter, r *http.Request, route Route) (req Req, err error) {
 	if route.MaxBody > 0 {
 		body, err := readBody(w, r, route.MaxBody, event(r).begun.Add(route.Timeout-route.Handler))
@@ -207,15 +207,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, until time.Ti
 	}
 	var buffer bytes.Buffer
 	if r.ContentLength > 0 {
-		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // the room that ReadFrom wants to see the end
+		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // ReadFrom needs this much room to notice the end
 	}
 	if _, err := buffer.ReadFrom(newPacedBody(w, r, limit, until)); err != nil {
 		_, isTooLarge := errors.AsType[*http.MaxBytesError](err)
-		switch { // package http cancels a request when it fails to read of it
+		switch { // package http cancels a request when reading its body fails
 		case isTooLarge:
 			return nil, tooLarge
 		case errors.Is(err, os.ErrDeadlineExceeded) && stopped(r) == nil:
-			w.Header().Set("Connection", "close") // what comes later belongs to nothing
+			w.Header().Set("Connection", "close") // the rest of the body must not be taken for another request
 			return nil, &statusError{http.StatusRequestTimeout, "The body did not come in time."}
 		case r.Context().Err() != nil:
 			return nil, r.Context().Err()

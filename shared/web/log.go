@@ -19,8 +19,8 @@ import (
 	"github.com/liftlog/liftlog-api/shared/logging"
 )
 
-// Event is what a request's log line may hold. There is no room in it for anything that a caller sent but an id of
-// the request and of its trace, both checked for their form.
+// Event is what a request's log line may hold. Of what a caller sent, it has room only for the ids of the request and of its
+// trace, whose form is checked.
 type Event struct {
 	RequestID string
 
@@ -60,13 +60,13 @@ func (s *Service) log(r *http.Request, e *Event, w *responseRecorder) {
 			slog.String("protocol", r.Proto),
 		),
 		slog.String("requestId", e.RequestID),
-		slog.Any("model", &e.model), // nothing where no model was asked
+		slog.Any("model", &e.model), // empty when no model was asked
 	}
 	if name, ok := traceName(r, s.Project); ok {
 		attrs = append(attrs, slog.String("logging.googleapis.com/trace", name))
 	}
 	if s.Pools != nil {
-		attrs = append(attrs, slog.Attr{Key: "pool", Value: s.Pools.LogValue()}) // once: it tells what has come since the last time
+		attrs = append(attrs, slog.Attr{Key: "pool", Value: s.Pools.LogValue()}) // read once: it reports what has come since the last time
 	}
 	message := cmp.Or(e.panic, pattern)
 	if e.err != nil {
@@ -76,7 +76,7 @@ func (s *Service) log(r *http.Request, e *Event, w *responseRecorder) {
 		}
 	}
 	if level == slog.LevelError {
-		attrs = append(attrs, logging.Place(pattern)) // where there is a stack, that counts
+		attrs = append(attrs, logging.Place(pattern)) // a stack names the place itself
 	}
 	s.Log.LogAttrs(context.WithoutCancel(r.Context()), level, message, attrs...)
 }
@@ -116,7 +116,7 @@ type responseRecorder struct {
 	http.ResponseWriter
 	status int
 	size   int64
-	taken  bool // the connection is somebody else's, and what is written here goes nowhere
+	taken  bool // the connection has been taken over, and what is written here goes nowhere
 }
 
 // Unwrap lets [http.ResponseController] reach the connection.

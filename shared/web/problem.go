@@ -73,7 +73,7 @@ func respond(w http.ResponseWriter, err error) {
 	if encodeErr != nil {
 		encoded = []byte("{}")
 	}
-	_ = write(w, body.Status, "application/problem+json; charset=utf-8", encoded) // whoever has gone is not told
+	_ = write(w, body.Status, "application/problem+json; charset=utf-8", encoded) // a caller who has gone is not told
 }
 
 // write sends a whole answer, whose length tells the caller when a part of it is missing. It fails when the caller has gone.

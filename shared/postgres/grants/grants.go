@@ -1,5 +1,5 @@
 // Package grants gives the logins of programs the rights that they need, and no others. Rights belong to groups of programs,
-// which are roles that nobody logs in as; a login is a member of what its program is.
+// which are roles that nobody logs in as; a login is a member of its program's groups.
 package grants
 
 import (
@@ -32,8 +32,8 @@ type table struct {
 	rights map[Group]string
 }
 
-// Locking rows takes the right to update them, and so does an insert that replaces what is there. What a foreign key removes
-// or looks up takes none.
+// Locking rows needs the right to update them, and so does an insert that replaces what is there. What a foreign key removes or
+// looks up needs none.
 var (
 	userTables = []table{
 		{"__EFMigrationsHistory", nil},
@@ -88,7 +88,7 @@ func Tables() (names []string) {
 	return names
 }
 
-// Login is a program's role to log in as, and what the program is.
+// Login is the role that a program logs in as, and the groups that it is a member of.
 type Login struct {
 	Name   string
 	Groups []Group
@@ -102,12 +102,12 @@ type Logins struct {
 
 func quoted[T ~string](name T) string { return pgx.Identifier{string(name)}.Sanitize() }
 
-// literal writes a name as a text of SQL.
+// literal writes a name as an SQL string.
 func literal[T ~string](name T) string {
 	return "'" + strings.ReplaceAll(string(name), "'", "''") + "'"
 }
 
-// notMembers ends memberships of known logins that are not wanted.
+// notMembers ends memberships that known logins have and should not have.
 const notMembers = `DO $$
 DECLARE no record;
 BEGIN
@@ -121,7 +121,7 @@ BEGIN
 END $$;
 `
 
-// literals writes names as texts of SQL.
+// literals writes names as SQL strings.
 func literals[T ~string](names []T) string {
 	list := make([]string, len(names))
 	for i, name := range names {
@@ -144,7 +144,7 @@ func roles(logins Logins) string {
 			fmt.Fprintf(&sql, "GRANT %s TO %s;\n", quoted(group), quoted(login.Name))
 		}
 	}
-	// What a program was before its entry changed.
+	// A program's entry may have changed: it leaves the groups that it no longer names.
 	fmt.Fprintf(&sql, notMembers, strings.Join(known, ", "), literal(Owner), literals(members), strings.Join(wanted, ", "))
 	if logins.V1 != "" {
 		fmt.Fprintf(&sql, "GRANT %s TO %s;\n", quoted(Owner), quoted(logins.V1))
@@ -185,7 +185,7 @@ func combined(lists ...[]table) (tables []table) {
 	return tables
 }
 
-// SQL is all of it as a text to read, or to run by hand. It may be run again at any time.
+// SQL is all statements of [Apply] as a text to read, or to run by hand. It may be run again at any time.
 func SQL(logins Logins) string {
 	return "-- On any database of the server, as a role that may make roles:\n" + roles(logins) +
 		"-- On the users' database, as a member of " + string(Owner) + ":\n" + rights(userTables) +

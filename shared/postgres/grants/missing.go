@@ -10,7 +10,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
-// missingLogins finds logins that are not there, or are no members of their group.
+// missingLogins finds logins that do not exist, or are not members of their group.
 const missingLogins = `
 	SELECT CASE WHEN to_regrole(quote_ident(login)) IS NULL THEN format('the server has no login %s', login)
 		ELSE format('the login %s is no member of %s', login, "group") END
@@ -18,14 +18,14 @@ const missingLogins = `
 	WHERE to_regrole(quote_ident(login)) IS NULL OR to_regrole(quote_ident("group")) IS NULL
 		OR NOT pg_has_role(to_regrole(quote_ident(login)), to_regrole(quote_ident("group")), 'USAGE')`
 
-// missingRights finds rights that a group has not to a table that is there.
+// missingRights finds rights to existing tables that a group lacks.
 const missingRights = `
 	SELECT format('%s may not %s %s', "group", privilege, "table")
 	FROM unnest($1::text[], $2::text[], $3::text[]) AS r ("group", privilege, "table")
 	WHERE to_regrole(quote_ident("group")) IS NOT NULL AND to_regclass(quote_ident("table")) IS NOT NULL
 		AND NOT has_table_privilege(to_regrole(quote_ident("group")), to_regclass(quote_ident("table")), privilege)`
 
-// Missing says in a sentence each what logins and groups lack of what [Apply] gives them. It changes nothing.
+// Missing returns a sentence for each thing that [Apply] gives logins and groups and that they lack. It changes nothing.
 func Missing(ctx context.Context, databases postgres.Databases, logins Logins) (sentences []string, err error) {
 	var names, groups []string
 	for _, login := range logins.Programs {

@@ -52,8 +52,8 @@ func exists(ctx context.Context, db postgres.Querier, table string) (there bool,
 	return there, postgres.Wrap("look for a table", err)
 }
 
-// obstacles finds what keeps the migrations from being applied, or the service from working on the result; and how the schema
-// differs beside that.
+// obstacles finds what keeps the migrations from being applied, or the service from working on the result. What else differs from
+// v1's schema are differences.
 func (s set) obstacles(ctx context.Context, pool *postgres.DB, isPending bool) (obstacles, differences []string, err error) {
 	made, err := exists(ctx, pool, s.root)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s set) obstacles(ctx context.Context, pool *postgres.DB, isPending bool) (
 	return append(obstacles, fatal...), differences, err
 }
 
-// lackingRights is a sentence for each right that the role has not.
+// lackingRights is a sentence for each right that the role lacks.
 const lackingRights = `
 	SELECT 'the role may not create tables in the schema ' || coalesce(current_schema(), '(none)')
 	WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
@@ -135,7 +135,7 @@ func (s set) compare(ctx context.Context, pool *postgres.DB) (fatal, differences
 	return fatal, differences, nil
 }
 
-// makeV1 makes v1's tables where they are not. What marks a file's parts to goose is a comment to the server.
+// makeV1 makes v1's tables where they do not exist. The marks in the file that goose reads are comments to the server.
 func (s set) makeV1(ctx context.Context, tx pgx.Tx) error {
 	file, err := files.ReadFile(s.folder + "/00001_v1_schema.sql")
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 var errNoIdentity = errors.New("it has no identity to replace: has it been restored, and migrated?")
 
-// NewIdentity makes the databases others than they were, as copies have to be before they are used: a program that began with
-// the originals ends when it sees one. See [postgres.WrongDatabaseError].
+// NewIdentity gives the databases new identities, which copies need before they are used: a program that began with the originals
+// ends when it sees a copy. See [postgres.WrongDatabaseError].
 func NewIdentity(ctx context.Context, databases postgres.Databases) error {
 	return each(databases, func(_ set, db *postgres.DB) error {
 		there, err := exists(ctx, db, "v2_identity")

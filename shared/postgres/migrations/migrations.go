@@ -47,15 +47,15 @@ func (s set) other() set {
 	return userSet
 }
 
-// lockTimeout is how long a migration may queue for a lock, and others behind it. Indexes are made and dropped concurrently, whose
-// waits for older transactions block nobody: their files switch it off.
+// lockTimeout is how long a migration may wait for a lock, with the table's users queueing behind it. Making and dropping an
+// index concurrently waits for older transactions without blocking anybody: the files that do so switch the timeout off.
 const lockTimeout = 3 * time.Second
 
-// MaxTime bounds a whole run, and each statement of it, should the program be killed while the server is at work for it. An
+// MaxTime bounds a whole run, and each of its statements as well, in case the program is killed while the server is at work. An
 // index on a large live table is the longest of them.
 const MaxTime = time.Hour
 
-// lockAttempts is how often a migration is tried that did not get its lock.
+// lockAttempts is how often a migration is tried that does not get its lock.
 const lockAttempts = 5
 
 // MaxConns is how many connections to each database migrations use.
@@ -78,9 +78,9 @@ func each(databases postgres.Databases, fn func(set, *postgres.DB) error) error 
 	return nil
 }
 
-// Up applies what is pending, after it has made sure by [Check] that nothing stands in the way. Several may run at once:
-// they take turns by a lock of the database, and the later ones find nothing to do. What is left of an index when ctx or
-// [MaxTime] ends is made anew by the next run.
+// Up applies what is pending, after it has made sure by [Check] that nothing stands in the way. Several may run at once: they
+// take turns by a lock of the database, and the later ones find nothing to do. An index that is unfinished when ctx or [MaxTime]
+// ends is made anew by the next run.
 func Up(ctx context.Context, databases postgres.Databases, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, MaxTime)
 	defer cancel()
@@ -128,11 +128,11 @@ func (s set) up(ctx context.Context, pool *postgres.DB, log *slog.Logger) error 
 	}
 }
 
-// lockNotAvailable is PostgreSQL's SQLSTATE for a lock that was not had within lock_timeout.
+// lockNotAvailable is PostgreSQL's SQLSTATE for a lock that could not be had within lock_timeout.
 const lockNotAvailable = "55P03"
 
 func (s set) provider(db *sql.DB) (*goose.Provider, error) {
-	// Tried once a second for as long as the other run may take.
+	// The lock is tried once a second, for as long as another run may take.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, uint64(MaxTime/time.Second)))
 	if err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
@@ -143,7 +143,7 @@ func (s set) provider(db *sql.DB) (*goose.Provider, error) {
 	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, folder,
 		goose.WithTableName(s.versionTable), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true),
-		goose.WithAllowOutofOrder(true)) // an index that was lost is made anew behind later migrations
+		goose.WithAllowOutofOrder(true)) // an index that was lost is made anew after later migrations
 	if err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}

@@ -53,7 +53,7 @@ type relation struct {
 // definition is a statement that makes or drops a relation of v2's own. A test holds it to what the migrations leave behind.
 var definition = regexp.MustCompile(`(?m)^(CREATE|DROP) (TABLE|(?:UNIQUE )?INDEX)( CONCURRENTLY)?(?: IF(?: NOT)? EXISTS)? (v2_\w+)`)
 
-// relations lists what the migrations leave behind that have been applied, by name.
+// relations lists by name what the applied migrations leave behind.
 func relations(sources []source, applied []int64) []relation {
 	there := map[string]relation{}
 	for _, s := range sources {
@@ -80,7 +80,7 @@ const broken = `
 type state struct {
 	sources []source
 	applied []int64
-	broken  []relation // should be there and are lost, or are invalid indexes, which writes maintain and no read uses
+	broken  []relation // lost, or invalid as an index: writes maintain it and no read uses it
 }
 
 func (s set) state(ctx context.Context, pool *postgres.DB) (now state, err error) {
@@ -140,7 +140,7 @@ func (n state) lost() (sentences []string) {
 	return sentences
 }
 
-// forget takes the records of migrations back that have to be applied again.
+// forget removes the records of migrations that have to be applied again.
 func (s set) forget(ctx context.Context, pool *postgres.DB) error {
 	now, err := s.state(ctx, pool)
 	if again := now.again(); err == nil && len(again) > 0 {
@@ -152,8 +152,8 @@ func (s set) forget(ctx context.Context, pool *postgres.DB) error {
 // touched finds the tables that a migration makes an index or a reference on.
 var touched = regexp.MustCompile(`(?m)(?:^CREATE (?:UNIQUE )?INDEX CONCURRENTLY v2_\w+ ON (\w+)|REFERENCES (\w+))`)
 
-// Touches says which tables the migration, of a name as in [Report], reads in order to make an index, and which it locks for a
-// moment so as to refer to them.
+// Touches says which tables a migration reads in order to make an index, and which it locks for a moment to make a foreign key to
+// them. The migration is named as in [Report].
 func Touches(migration string) (indexed, referred []string, err error) {
 	text, err := files.ReadFile(migration)
 	if err != nil {

@@ -44,7 +44,7 @@ func stopAfter(tb testing.TB, s *Server) {
 	})
 }
 
-// Down stops the server, so that [Server.Up] can start it again: it tells its clients, or ends like in a crash.
+// Down stops the server, so that [Server.Up] can start it again. With crash it ends without telling its clients.
 func (s *Server) Down(crash bool) error {
 	signal := os.Signal(syscall.SIGINT)
 	if crash {

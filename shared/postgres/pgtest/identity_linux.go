@@ -81,7 +81,7 @@ func (i identity) own(dir string) error {
 	return nil
 }
 
-// attributes make a child that a Ctrl-C in the terminal passes by, and that ends when this process does.
+// attributes make a child that a Ctrl-C in the terminal does not reach, and that ends when this process does.
 func (i identity) attributes() *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
 	switch {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// identity is as whom PostgreSQL runs: here always as this process's user.
+// identity is the user that PostgreSQL runs as: here always this process's own.
 type identity struct{}
 
 func account(_, _ string) (identity, error) {
@@ -20,5 +20,5 @@ func account(_, _ string) (identity, error) {
 
 func (identity) own(string) error { return nil }
 
-// attributes make a child that a Ctrl-C in the terminal passes by.
+// attributes make a child that a Ctrl-C in the terminal does not reach.
 func (identity) attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

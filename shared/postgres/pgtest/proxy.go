@@ -63,7 +63,7 @@ func (p *Proxy) Cut() {
 	})
 }
 
-// Freeze makes the connections there are pass on nothing any more, and say nothing of it. New ones work.
+// Freeze makes all present connections stop passing anything on, without closing them. New ones work.
 func (p *Proxy) Freeze() {
 	p.each(func(l *link) { l.once.Do(func() { close(l.frozen) }) })
 }
@@ -85,7 +85,7 @@ func (p *Proxy) accept(ctx context.Context) {
 		p.mu.Lock()
 		to := p.to
 		p.mu.Unlock()
-		far, err := new(net.Dialer).DialContext(ctx, "tcp", to) // to nobody is a failure, too
+		far, err := new(net.Dialer).DialContext(ctx, "tcp", to) // fails as well when there is nobody
 		if err != nil {
 			_ = near.Close()
 			continue
@@ -106,7 +106,8 @@ func (p *Proxy) accept(ctx context.Context) {
 	}
 }
 
-// pass carries one way until it ends, and ends the other one. What is frozen is taken and goes nowhere, its end included.
+// pass carries one direction until it ends, and then closes the other side. A frozen link takes what comes, its end included, and
+// passes nothing on.
 func (l *link) pass(to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {

@@ -48,7 +48,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	return startServer(ctx, folder{path: dir, durable: dir != ""})
 }
 
-// startServer starts a server on the folder, of which the path, whether it is durable, and settings are given.
+// startServer starts a server on the folder, of which the caller fills in the path, the settings and whether it is durable.
 func startServer(ctx context.Context, f folder) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

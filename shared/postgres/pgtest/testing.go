@@ -170,7 +170,7 @@ func Pool(tb testing.TB, options postgres.Options) *postgres.DB {
 	return pool
 }
 
-// unavailable ends a test that has no server: it is passed over where somebody has not installed one.
+// unavailable ends a test that has no server: it is skipped on a machine without PostgreSQL.
 func unavailable(tb testing.TB, err error) {
 	tb.Helper()
 	if os.Getenv("CI") == "" && os.Getenv(environmentURL) == "" {
