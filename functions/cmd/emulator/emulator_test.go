@@ -59,7 +59,7 @@ func TestTheEmulatorRunsUntilItIsStopped(t *testing.T) {
 			var output programtest.Log
 			ended := make(chan error, 1)
 			go func() { ended <- run(ctx, []string{"--ephemeral"}, append(environ, "PORT="+port), &output) }()
-			require.Eventually(t, func() bool { return healthy(t, port) }, 30*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return healthy(t, port) }, 2*time.Minute, 10*time.Millisecond)
 			assert.Regexp(t, `GET +/v2/user/\{idOrLookup\} +GetUser `, output.String())
 			assert.Contains(t, output.String(), "curl -X POST -H 'Content-Type: application/json' -d '{}' http://localhost:"+port+"/v2/user/create")
 
