@@ -27,7 +27,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/web"
 )
 
-// statementTimeout bounds a statement that nobody waits for any more.
+// statementTimeout ends a statement that nobody waits for any more.
 const statementTimeout = 10 * time.Second
 
 // settings are what the service reads of the environment.
@@ -66,7 +66,8 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	defer func() { _ = listener.Close() }()
 	log := logging.New(logs, c.Service.LogLevel)
 	slog.SetDefault(log)
-	// Connections begin with much that is let go at once, and hold little. To collect it twice as often costs little.
+	// Opening a connection takes much memory that is free again at once, and an open one holds little. Collecting twice as often
+	// costs little.
 	debug.SetGCPercent(50)
 	if warning := c.Model.Warning(time.Now()); warning != "" {
 		log.WarnContext(ctx, warning)

@@ -47,7 +47,7 @@ func ConfigFor(routes ...manifest.Route) *Config {
 	return &c
 }
 
-// statementTimeout bounds a statement that no request waits for any more: it is longer than any request waits for one.
+// statementTimeout ends a statement that no request waits for any more: no request waits this long for one.
 const statementTimeout = 30 * time.Second
 
 // Open makes what the configuration describes: pools of at most maxConns connections each, which connect when they are first

@@ -99,11 +99,12 @@ func Manifest() manifest.Manifest {
 	return m
 }
 
-// answerMargin is how much earlier than the platform a function gives a request up, so that it is the function that says so.
+// answerMargin is how much earlier than the platform a function gives a request up, so that the caller gets the function's own
+// answer.
 const answerMargin = time.Second
 
-// Mount mounts the routes, each twice: under its own path and under the one that v1's apps know. A load balancer that shares
-// traffic out between v1 and v2 cannot rewrite a path for one of them only.
+// Mount mounts the routes, each twice: under its own path and under the one that v1's apps know. A load balancer that splits
+// traffic between v1 and v2 cannot rewrite a path for one of them only.
 func Mount(m manifest.Manifest, deps Deps) []web.Mount {
 	var mounts []web.Mount
 	for _, route := range m {

@@ -6,7 +6,8 @@ import (
 	"github.com/liftlog/liftlog-api/shared/postgres/grants"
 )
 
-// Logins says what each program is to the databases: by those that it uses, and by whether it writes.
+// Logins lists the groups of each program's login: a function's follow from the databases that it uses and from whether it
+// writes, the others' are in programs.json.
 func Logins(c config.Logins) (logins grants.Logins) {
 	logins.V1 = c.V1
 	add := func(program string, groups ...grants.Group) {

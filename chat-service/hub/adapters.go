@@ -12,7 +12,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/ratelimit"
 )
 
-// Buyers makes callers of who has bought the app.
+// Buyers lets those connect who have bought the app.
 func Buyers(purchases *purchase.Verifier) func(context.Context, string) (Caller, error) {
 	return func(ctx context.Context, authorization string) (Caller, error) {
 		buyer, err := purchases.Authorize(ctx, authorization)
@@ -20,8 +20,8 @@ func Buyers(purchases *purchase.Verifier) func(context.Context, string) (Caller,
 	}
 }
 
-// Limited lets each caller ask the model so often in any 24 hours. Those who share the web app's key have a limit together,
-// and beneath it one for each address, which is a buyer's.
+// Limited lets each caller ask the model a limited number of times in any 24 hours. Those who share the web app's key have one
+// limit together, and within it each address has that of a buyer.
 func Limited(limiter *ratelimit.Limiter, limits config.Limits) func(context.Context, Caller) (ratelimit.Settle, error) {
 	return func(ctx context.Context, caller Caller) (ratelimit.Settle, error) {
 		if caller.Shared {
@@ -31,8 +31,8 @@ func Limited(limiter *ratelimit.Limiter, limits config.Limits) func(context.Cont
 	}
 }
 
-// Endpoints are the hubs that the apps know, whose conversations are the planner's. The plan contract of today's is read from a file,
-// which AI_PLAN_SCHEMA names; without one it is what is built in.
+// Endpoints are the hubs that the apps know, whose conversations are the planner's. Today's hub reads the plan contract from the
+// file schema, which AI_PLAN_SCHEMA names; when that is empty it uses the one that is built in.
 func Endpoints(p *planner.Planner, schema string) ([]Endpoint, error) {
 	contract, err := planner.LoadPlanContract(schema)
 	if err != nil {

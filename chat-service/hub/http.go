@@ -36,8 +36,9 @@ func (h *Hub) Mounts() (mounts []web.Mount) {
 	return mounts
 }
 
-// Canonical hands requests on, those for the endpoints with the paths that [Hub.Mounts] has. As in ASP.NET Core the case of their
-// letters does not matter, nor a slash at the end; and all of it is also below /v2. Other paths stay as they are.
+// Canonical hands requests on to next, after it has given those for the endpoints the paths that [Hub.Mounts] has: as in ASP.NET
+// Core, the case of letters and a slash at the end do not matter, and the endpoints are below /v2 as well. Other paths stay as
+// they are.
 func (h *Hub) Canonical(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimSuffix(strings.TrimPrefix(signalr.Lower(r.URL.Path), "/v2"), "/")
@@ -89,7 +90,7 @@ func unescape(text string) string {
 	return text
 }
 
-// errMethod refuses the methods that a path has not.
+// errMethod refuses a method that a path does not have.
 func errMethod(w http.ResponseWriter, allowed string) error {
 	w.Header().Set("Allow", allowed)
 	return web.Refusal(http.StatusMethodNotAllowed, "This path has other methods.")
@@ -111,7 +112,7 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, caller Caller) e
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(answer) // a caller who has gone is no failure of ours
+	_, _ = w.Write(answer) // that the caller has gone is no failure of ours
 	return nil
 }
 
@@ -141,7 +142,7 @@ var (
 	errUnknownID = &apierr.Error{Kind: apierr.NotFound, Detail: "No Connection with that ID"}
 )
 
-// Buffers of a websocket. What does not fit is read and written past them. Those for writing are shared.
+// Buffers of a websocket. What does not fit into one is read and written without it. Buffers for writing are shared.
 const (
 	readBuffer  = 512
 	writeBuffer = 4 << 10
@@ -149,8 +150,8 @@ const (
 
 var writeBuffers sync.Pool
 
-// connect upgrades the request to a websocket. It returns at once, since all that a request holds would be held as long as
-// the connection lives otherwise.
+// connect upgrades the request to a websocket. It returns at once, because otherwise all that a request holds would stay in
+// memory as long as the connection.
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller, e Endpoint) error {
 	if !websocket.IsWebSocketUpgrade(r) {
 		return h.refuse(r, caller)
@@ -181,7 +182,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, caller Caller, e E
 	return nil
 }
 
-// used answers a request for a connection whose token is good no more: it may be one of this instance's.
+// used answers a request whose token is no longer good: its connection may be one of this instance's.
 func (h *Hub) used(id string) error {
 	if h.isLive(id) {
 		return web.Refusal(http.StatusConflict, "The connection has a websocket.")
@@ -196,7 +197,7 @@ func (h *Hub) isLive(id string) bool {
 	return h.ids[id] != nil
 }
 
-// refuse answers the requests of other transports as a hub does that has none of their connections.
+// refuse answers requests that only other transports send, in ASP.NET Core's words.
 func (h *Hub) refuse(r *http.Request, caller Caller) error {
 	token, given := parameter(r, "id")
 	if !given {
@@ -216,7 +217,7 @@ func (h *Hub) refuse(r *http.Request, caller Caller) error {
 	}
 }
 
-// upgrade answers 101. Without a socket there is either an error, which is to be answered, or nobody left to be answered.
+// upgrade answers 101. If it returns no socket, it returns an error to answer with, or nil when there is nobody left to answer.
 func upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
 	if r.ContentLength != 0 {
 		return nil, &apierr.Error{Kind: apierr.Invalid, Detail: "A request for a websocket has no body."}
@@ -224,7 +225,8 @@ func upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
 	var refusal error
 	upgrader := websocket.Upgrader{
 		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &writeBuffers,
-		// Tokens are no cookies: no page can use another's. ASP.NET Core does not look at the origin either.
+		// Browsers do not add tokens to requests by themselves as they do cookies, so no page can use another's. ASP.NET Core
+		// does not look at the origin either.
 		CheckOrigin: func(*http.Request) bool { return true },
 		Error: func(w http.ResponseWriter, _ *http.Request, _ int, reason error) {
 			w.Header().Set("Sec-WebSocket-Version", "13")

@@ -21,12 +21,12 @@ import (
 const (
 	// maxPerCaller is how many connections one buyer may have at once on an instance, or one address of those who share a key.
 	maxPerCaller = 10
-	// sharedPart is the part of all places, one in so many, that those may have together who share keys: such a key may be public.
+	// sharedPart bounds the places of those who share keys, together, to one in this many: such a key may be public.
 	sharedPart = 3
-	// silentTime is how long a connection keeps its place in which there is no conversation, when places have run out.
+	// silentTime is how long a connection without a conversation keeps its place once places have run out.
 	silentTime = 10 * time.Minute
-	// The platform cuts a connection after an hour. It is closed before: from the first time on in a quiet moment, with
-	// jitter, so that those that came together do not all come back together.
+	// The platform cuts a connection after an hour. It is closed before: from quietAge on in a quiet moment, with jitter, so that
+	// connections that came together do not all come back together.
 	quietAge, quietJitter, maxAge = 50 * time.Minute, 5 * time.Minute, 58 * time.Minute
 	// drainAnswers is how long answers may take once the instance goes away.
 	drainAnswers = 5 * time.Second
@@ -54,9 +54,10 @@ func (c Caller) holder() holder {
 	return holder{id: c.ID}
 }
 
-// Options are what a Hub is made of. All of it has to be there.
+// Options are what a Hub is made of. All of them are required.
 type Options struct {
-	// Authorize says who a caller is from the Authorization header or what stands for it, and fails with an [apierr.Error].
+	// Authorize says who a caller is by the Authorization header, or by the query's token in its place. It fails with an
+	// [apierr.Error].
 	Authorize func(ctx context.Context, authorization string) (Caller, error)
 	// Take lets the caller ask the model once more, or fails as [ratelimit.Limiter.Take] does.
 	Take           func(ctx context.Context, caller Caller) (ratelimit.Settle, error)
@@ -97,12 +98,12 @@ type connection struct {
 	caller  Caller
 	path    string // of its endpoint
 	session *session.Session
-	over    chan struct{} // closed when nothing is left of the session but what is kept of it
+	over    chan struct{} // closed when the session is over and its conversation, if it is kept, has been put away
 }
 
 func (c *connection) owner() owner { return owner{c.caller.ID, c.path} }
 
-// usedID remembers that a token was used for as long as it would be good otherwise.
+// usedID remembers that a token was used, for as long as it would otherwise be good.
 type usedID struct {
 	id    string
 	until time.Time
@@ -160,7 +161,7 @@ func (h *Hub) Drain(ctx context.Context) {
 	<-h.empty
 }
 
-// sessions appends the sessions there are.
+// sessions appends all sessions to the list.
 func (h *Hub) sessions(all []*session.Session) []*session.Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -172,7 +173,8 @@ func (h *Hub) sessions(all []*session.Session) []*session.Session {
 	return all
 }
 
-// room says whether there is room for one more connection of the caller's, and which one has to go for it, if one has.
+// room fails when there is no room for one more connection of the caller's. It returns the connection that has to go for it, if
+// one has to.
 func (h *Hub) room(caller Caller) (inTheWay *connection, err error) {
 	if h.draining {
 		return nil, apierr.Busy("The chat is restarting.", nil)
@@ -255,7 +257,7 @@ func (h *Hub) attach(c *connection, s *session.Session) {
 	}()
 }
 
-// keep keeps what a lost connection leaves, but not what was said with a key that many share.
+// keep keeps the conversation of a lost connection, unless many people share the caller's key.
 func (h *Hub) keep(c *connection, left session.Conversation[any]) {
 	if left == nil || left.Size() == 0 || c.caller.Shared {
 		return
@@ -263,7 +265,8 @@ func (h *Hub) keep(c *connection, left session.Conversation[any]) {
 	h.kept.put(c.owner(), left, time.Now())
 }
 
-// resume hands over what an earlier connection of the caller's left. One that is lost may not have been noticed yet.
+// resume hands over the conversation of an earlier connection of the caller's. That one may be lost without having been noticed
+// yet.
 func (h *Hub) resume(ctx context.Context, c *connection) session.Conversation[any] {
 	if c.caller.Shared {
 		return nil
@@ -330,7 +333,7 @@ func (h *Hub) remove(c *connection) {
 	}
 }
 
-// forget lets go of the ids of tokens that have ended, but for those of connections there are.
+// forget removes the ids of tokens that have ended, except those of present connections.
 func (h *Hub) forget(now time.Time) {
 	for len(h.usedIDs) > 0 && !now.Before(h.usedIDs[0].until) {
 		if id := h.usedIDs[0].id; h.ids[id] == nil {
@@ -340,8 +343,8 @@ func (h *Hub) forget(now time.Time) {
 	}
 }
 
-// tick tells the sessions the time for as long as there are any, and those that are kept. One goroutine does it for all, since a timer and a
-// goroutine each would be most of what an idle connection takes.
+// tick tells sessions and kept conversations the time, as long as there are any. One goroutine does it for all, because a timer
+// and a goroutine for each would be most of what an idle connection takes.
 func (h *Hub) tick() {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
@@ -373,7 +376,7 @@ func (h *Hub) tell(s *session.Session, now time.Time) {
 	s.Tick(now)
 }
 
-// contain keeps a panic to the connection that it is about.
+// contain keeps a panic from going beyond its own connection.
 func (h *Hub) contain() {
 	if v := recover(); v != nil {
 		h.o.Log.LogAttrs(context.Background(), slog.LevelError, logging.PanicMessage(v))
@@ -391,7 +394,7 @@ func (h *Hub) options(c *connection, p session.Protocol, requestID string) sessi
 	}
 }
 
-// ages returns the times between which a session that begins now ends.
+// ages returns from when on a session that begins now ends in a quiet moment, and when it ends at latest.
 func ages(now time.Time) (quiet, latest time.Time) {
 	jitter := rand.N(quietJitter) //nolint:gosec // it is no secret
 	return now.Add(quietAge + jitter), now.Add(maxAge)

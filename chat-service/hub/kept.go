@@ -8,7 +8,7 @@ import (
 	"github.com/liftlog/liftlog-api/chat-service/session"
 )
 
-// What is kept of lost connections, by an instance in all.
+// What an instance keeps of lost connections, all of them together.
 const (
 	keepFor      = 10 * time.Minute
 	maxKept      = 1000
@@ -26,7 +26,8 @@ type keptConversation struct {
 	until        time.Time
 }
 
-// kept are the conversations whose connections were lost. They are handed over, not copied. It is safe for concurrent use.
+// kept holds the conversations whose connections were lost. It hands them over and then has them no longer. It is safe for
+// concurrent use.
 type kept struct {
 	mu   sync.Mutex
 	all  []keptConversation // oldest first
@@ -53,7 +54,7 @@ func (k *kept) take(o owner, now time.Time) session.Conversation[any] {
 	return k.remove(k.find(o))
 }
 
-// left lets go of those whose time is over, and returns how many there still are.
+// left drops conversations whose time is over, and returns how many are left.
 func (k *kept) left(now time.Time) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -29,7 +29,7 @@ type aiChatV2 struct {
 
 func (p *aiChatV2) Methods() []Method { return p.methods }
 
-// question is q, unless the client's version is too old or the text is none.
+// question is q, or, if the client's version is too old, what it is told instead. ok is false when the text is null.
 func (p *aiChatV2) question(version int, text Argument, q Question) (Question, bool) {
 	if version < p.required {
 		return Question{Instead: updateRequired{"updateRequired", p.required}}, true

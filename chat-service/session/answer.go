@@ -24,7 +24,7 @@ const (
 	answerTimeout = 5 * time.Minute
 	// maxWaiting is how many calls may wait to be answered.
 	maxWaiting = 4
-	// oweFor is how long the completion of a call that a restart broke off waits for that of the next one.
+	// oweFor is how long the completion of a call that a restart broke off may be held back for the completion of the next call.
 	oweFor = 2 * time.Second
 )
 
@@ -43,7 +43,7 @@ type call struct {
 	steps, sent int
 }
 
-// invoke starts what the client calls, or answers at once. Only a call that cannot be refused may have to wait for its place.
+// invoke starts what the client calls, or answers at once. It waits only with a call that cannot be refused and finds no place.
 func (s *Session) invoke(m signalr.Message) {
 	method, known := find(s.o.Protocol, m.Target)
 	arguments, ok := bind(method.Parameters, m.Arguments)
@@ -82,8 +82,8 @@ func (s *Session) complete(id, failure string) {
 	}
 }
 
-// ask has the call answered: now, or after those that came before. While one waits, another is refused, if it has an id to be refused
-// by. If not it waits as well, and when there are too many of them the reader waits for room, as v1's does.
+// ask has the call answered: now, or after those that came before. While one call waits, another is refused, if it has an id by
+// which to refuse it. If it has none it waits as well, and when too many wait the reader stops until there is room, as v1's does.
 func (s *Session) ask(c *call) {
 	for c.id == "" && len(s.waiting) >= maxWaiting && s.ended == "" {
 		s.room.Wait()
@@ -144,7 +144,7 @@ func (s *Session) breakOff(outcome string) (calls []*call) {
 	return calls
 }
 
-// stop breaks off the running answer. Nothing of it comes after the completion of the stop but its own.
+// stop breaks off the running answer. After the completion of the stop, only the answer's own completion follows.
 func (s *Session) stop(id string) {
 	c := s.running
 	if c != nil && c.broken == "" {
@@ -229,8 +229,8 @@ func (s *Session) askModel(ctx context.Context, c *call) (asked bool, err error)
 	return true, err
 }
 
-// answered reports whether the call is to count. It does not when the model never answered, which it had no chance to if
-// time or this service broke it off before its first words.
+// answered reports whether the call counts against the limit. It does not when the model never answered, or when a time limit or
+// this service broke the answer off before its first words.
 func (s *Session) answered(c *call, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,7 +239,7 @@ func (s *Session) answered(c *call, err error) bool {
 }
 
 // conversationFor is the conversation that the call belongs to: the session's, or else what an earlier connection left if this
-// one begins with a message, or a new one. It is nil when the answer was broken off by now.
+// one begins with a message, or a new one. It is nil when the answer has been broken off meanwhile.
 func (s *Session) conversationFor(ctx context.Context, c *call) Conversation[any] {
 	s.mu.Lock()
 	conversation, resume, over := s.conversation, !s.begun && !c.question.Introduction, c.broken != "" || s.ended != ""
@@ -284,7 +284,7 @@ const (
 	outcomeFailed    = "failed"
 )
 
-// finish says the last of an answer and starts the one that waits.
+// finish sends the end of an answer and starts the call that waits.
 func (s *Session) finish(c *call, asked bool, err error) (outcome string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -301,7 +301,7 @@ func (s *Session) finish(c *call, asked bool, err error) (outcome string) {
 	return outcome
 }
 
-// conclude says the last step of an answer, what went wrong in words for a person, and the completion.
+// conclude sends the last step of an answer, in words for a person what went wrong, and the completion.
 func (s *Session) conclude(c *call, asked bool, err error) (outcome string) {
 	if c.timer != nil {
 		c.timer.Stop()
@@ -360,8 +360,8 @@ func inWords(d time.Duration) string {
 	return fmt.Sprintf("%d %s", n, unit)
 }
 
-// step takes how far the answer has come. It is sent at once when the last one is long enough ago, and else by a timer, so
-// that the model may pause meanwhile.
+// step takes the newest step of an answer. It sends the step at once if the last one was sent long enough ago; otherwise a timer
+// will, even if the model pauses meanwhile.
 func (s *Session) step(ctx context.Context, c *call, read func() (any, bool)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -377,8 +377,8 @@ func (s *Session) step(ctx context.Context, c *call, read func() (any, bool)) er
 	return nil
 }
 
-// sendDue sends the held step if it may be sent by now, and else sees to it that it is as soon as it may. While earlier
-// words still wait for the client, it waits as well, and newer steps take its place.
+// sendDue sends the held step if it is due, and otherwise arranges for that. While earlier output still waits for the client the
+// step waits as well, and newer steps take its place.
 func (s *Session) sendDue(c *call) {
 	wait := time.Until(c.next)
 	if wait <= 0 && s.writing {

@@ -25,7 +25,7 @@ type Protocol interface {
 type Method struct {
 	Name       string      // as completions spell it; clients may write it in any case
 	Parameters []Parameter // what its arguments have to be
-	// Bind makes a question of the arguments. ok is false where v1's method failed.
+	// Bind makes a question of the arguments. ok is false for arguments on which v1's method fails.
 	Bind func(arguments []Argument) (q Question, ok bool)
 }
 

@@ -35,7 +35,7 @@ const (
 // maxBacklog is how many bytes may wait to be written before the session reads no more calls.
 const maxBacklog = 64 << 10
 
-// Options are what sessions are made of. All of it has to be there.
+// Options are what sessions are made of. All of them are required.
 type Options struct {
 	Protocol Protocol
 	// Take lets the client ask the model once more, or fails as [ratelimit.Limiter.Take] does.
@@ -48,7 +48,7 @@ type Options struct {
 	Log    *slog.Logger
 }
 
-// Session is one connection. Its methods may be called at once.
+// Session is one connection. It is safe for concurrent use.
 type Session struct {
 	socket *websocket.Conn
 	o      Options
@@ -61,7 +61,7 @@ type Session struct {
 	writing bool
 
 	conversation Conversation[any]
-	silentSince  time.Time // when there last was none, or the session began
+	silentSince  time.Time // when the last conversation ended, or the session began
 	begun        bool      // something was said, or forgotten: what an earlier connection left is of no interest any more
 	running      *call
 	waiting      []*call     // in order
@@ -119,7 +119,7 @@ func (s *Session) Serve() (left Conversation[any]) {
 	}
 }
 
-// How a session may end that another one may follow.
+// The ends after which another connection may go on with the conversation.
 const (
 	endLost    = "lost"
 	endSlow    = "slow client"    // it took nothing for writeTimeout
@@ -130,7 +130,7 @@ const (
 
 // Other ends.
 const (
-	endClosed = "closed by client" // who wanted it
+	endClosed = "closed by client" // who meant to
 	endCut    = "cut"              // since it took too long to end by itself
 )
 
@@ -196,7 +196,7 @@ func (s *Session) pong(string) error {
 	return nil
 }
 
-// Tick does what the time demands. It never waits for the client.
+// Tick does what is due at that time: pings, time limits and the session's end. It never waits for the client.
 func (s *Session) Tick(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +249,8 @@ func (s *Session) read() (how string) {
 	}
 }
 
-// missesPings reports whether the client has been silent for so long that it lost the connection, and closed it when it noticed.
+// missesPings reports whether the client's pings have been missing for so long that it must have lost the connection, which it
+// closed when it noticed.
 func (s *Session) missesPings() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -275,7 +276,7 @@ func (s *Session) readMessage(message io.Reader, text bool, splitter *signalr.Sp
 		}
 		if len(part) > 0 {
 			var taken sync.WaitGroup
-			taken.Go(func() { s.take(part, splitter) }) // elsewhere, as the stack that it takes would stay the reader's
+			taken.Go(func() { s.take(part, splitter) }) // in another goroutine, because the reader's stack would keep the size that this takes
 			taken.Wait()
 		}
 		begun = copy(chunk[:], rest)
@@ -288,7 +289,7 @@ func (s *Session) readMessage(message io.Reader, text bool, splitter *signalr.Sp
 	}
 }
 
-// refuseText ends the session for a message of text that is none.
+// refuseText ends the session for a text message that is not UTF-8.
 func (s *Session) refuseText() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,7 +360,7 @@ func (s *Session) refuse(how, refusal string) {
 	s.end(how, "")
 }
 
-// receive acts on a message of a client that has shaken hands. What is not in use, and types nobody knows, are ignored.
+// receive acts on a message of a client that has shaken hands. It ignores types that are not in use here or not known.
 func (s *Session) receive(m signalr.Message) {
 	if m.Type == signalr.Ping || !s.heardAt.IsZero() {
 		s.heardAt = time.Now()
@@ -416,7 +417,7 @@ func (s *Session) queue() *bytes.Buffer {
 	return s.out
 }
 
-// wake sees to it that somebody writes.
+// wake starts the writer unless it is at work.
 func (s *Session) wake() {
 	if !s.writing && s.ended == "" {
 		s.writing = true

@@ -39,7 +39,7 @@ type Message struct {
 // between them, become U+FFFD.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// errForm is any breach of the protocol: all of them end a connection, and no one is told the details.
+// errForm is any breach of the protocol: each ends the connection, and nobody is told the details.
 var errForm = errors.New("signalr: the record breaks the protocol")
 
 // Parse reads a record without its separator. Every error ends the connection, as it does in ASP.NET Core: not a JSON
@@ -179,8 +179,8 @@ func NoStreams(target string, streams int) string {
 	return fmt.Sprintf("%s HubException: Client sent %d stream(s), Hub method expects 0.", Failed(target), streams)
 }
 
-// encoding writes values: invalid UTF-8 becomes U+FFFD, since a text message of a websocket must not hold any, and what is JSON as it is
-// keeps the form of its texts.
+// encoding writes values: invalid UTF-8 becomes U+FFFD, since a text message of a websocket must not hold any, and values that
+// are JSON already keep their strings as they are written.
 var encoding = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true))
 
 // WriteInvocation appends a call of the client's method with one argument. It has no invocationId, not even an empty one,

@@ -31,8 +31,8 @@ type Refusal struct {
 	Error string `json:"error"`
 }
 
-// Negotiate answers a negotiate request that asks for version; asked is false where it names none, which means 0. token is
-// the secret with which the client is to connect; in version 0 it is the id as well.
+// Negotiate answers a negotiate request that asks for the version; asked is false if it names none, which means 0. token is the
+// secret with which the client is to connect; in version 0 it is the id as well.
 func Negotiate(version string, asked bool, token string) ([]byte, error) {
 	number := 0
 	if asked {

@@ -26,8 +26,7 @@ type Handlers struct {
 	WebPerDay, MobilePerDay int // plans and sessions of one buyer in any 24 hours
 }
 
-// limited makes one plan or session within the buyer's limit. What the model never answered was not asked, as when this
-// process ended before.
+// limited makes one plan or session within the buyer's limit. A call that the model never answered does not count.
 func limited[T any](ctx context.Context, h *Handlers, buyer purchase.Buyer, work func() (T, error)) (result T, err error) {
 	limit := h.MobilePerDay
 	if buyer.Store == purchase.Web {

@@ -136,8 +136,8 @@ func (a Account) Login(id string) string {
 	return fmt.Sprintf(`{"%s":%q,"password":%q`, id, a.ID, a.Password)
 }
 
-// Refusal is what is changed in a good body, what it is changed to, and the field that is blamed for that. Without a field the
-// changed body is as good.
+// Refusal is what is changed in a good body, what it is changed to, and the field that the answer blames. Without a field the
+// changed body is good, too.
 type Refusal [3]string
 
 // PlayBodies sends a function a good body, and what v1 refuses of it. The recordings hold the rest.

@@ -18,12 +18,12 @@ import (
 	"github.com/liftlog/liftlog-api/functions"
 )
 
-// statusClientGone is what is noted of a caller who hung up, to whom nothing is answered.
+// statusClientGone is what the log says of a caller who hung up, and who gets no answer.
 const statusClientGone = 499
 
 // CheckAnswer fails the test when a function's answer is not one that the API's description knows for that method and path:
-// another status, another type of content, or a body that does not fit its schema. What is no operation may only be refused, or
-// be a preflight.
+// another status, another type of content, or a body that does not fit its schema. A request for anything else has to be refused,
+// unless it is a preflight.
 func CheckAnswer(tb testing.TB, method, path string, w *httptest.ResponseRecorder) {
 	tb.Helper()
 	if _, isBenchmark := tb.(*testing.B); isBenchmark || w.Code == statusClientGone {

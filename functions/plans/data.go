@@ -13,14 +13,14 @@ import (
 	"github.com/liftlog/liftlog-api/shared/postgres"
 )
 
-// Size says how much data there is. It is spread unevenly: a few users have as many events as one may have, and with them nearly
-// all, so that the planner takes everybody for one of them.
+// Size says how much data there is. It is spread unevenly: a few users have as many events as one may have, and together nearly
+// all of them, so that the planner expects that of every user.
 type Size struct {
 	Users, Events, Secrets, Messages, Items int
 	Limits                                  int // keys of rate limits, and purchases
 }
 
-// Hundredfold is a hundred times of what LiftLog stores today.
+// Hundredfold is a hundred times what LiftLog stores today.
 var Hundredfold = Size{Users: 200_000, Events: 5_000_000, Secrets: 1_000_000, Messages: 200_000, Items: 100_000, Limits: 100_000}
 
 // Part is one of n parts of the size.

@@ -119,7 +119,7 @@ func run(ctx context.Context, url, password string, size Size, doomed int) (all 
 	return all, nil
 }
 
-// recorder keeps what the server explains. It comes to know connections as their tracer.
+// recorder keeps what the server explains. It is the connections' tracer, by which it gets to know them.
 type recorder struct {
 	mu      sync.Mutex
 	notices []string

@@ -1,4 +1,4 @@
-// Command cleanup removes what has had its time. Cloud Scheduler starts it every hour.
+// Command cleanup removes expired data. Cloud Scheduler starts it every hour.
 package main
 
 import (
@@ -42,7 +42,7 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	flags.SetOutput(output)
 	dryRun := flags.Bool("dry-run", false, "delete nothing: count what would be deleted")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintf(output, "Removes what has had its time from both databases, one run at a time.\n\n")
+		_, _ = fmt.Fprintf(output, "Removes expired data from both databases, one run at a time.\n\n")
 		flags.PrintDefaults()
 		_, _ = fmt.Fprintf(output, "\nEnvironment:\n%s", config.Usage(&c))
 	}

@@ -57,7 +57,7 @@ func (p *preflight) both(ctx context.Context, sql string, args ...any) ([]findin
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}
 	for i, f := range user {
-		if n := slices.Index(rateLimit, f); n >= 0 { // often they are one
+		if n := slices.Index(rateLimit, f); n >= 0 { // often both are one database
 			rateLimit = slices.Delete(rateLimit, n, n+1)
 			user[i].Text = "both: " + f.Text
 		} else {
@@ -125,7 +125,8 @@ func schema(ctx context.Context, p *preflight) (found []finding, err error) {
 	return append(found, finding{note, "user: the database is empty: v1's tables will be made", ""}), errNotUsable
 }
 
-// Assumed of a small server's disk and processor, on the safe side: an index made concurrently reads its table twice and sorts it.
+// Cautious assumptions about a small server's disk and processor: making an index concurrently reads its table twice and sorts
+// it.
 const (
 	scanBytesPerSecond = 20 << 20
 	sortRowsPerSecond  = 500_000
@@ -303,7 +304,8 @@ func sizes(ctx context.Context, p *preflight) ([]finding, error) {
 		ORDER BY pg_total_relation_size(oid) DESC`, ownTables)
 }
 
-// indexes takes an index for bloated that has four times the pages that its entries need in a tree that is two thirds full.
+// indexes takes an index for bloated if it has four times the pages that its entries would need in a tree that is two thirds
+// full.
 func indexes(ctx context.Context, p *preflight) ([]finding, error) {
 	return p.both(ctx, `
 		WITH measured AS (
@@ -384,7 +386,7 @@ func passwords(ctx context.Context, p *preflight) (found []finding, err error) {
 	return append(found, finding{note, fmt.Sprintf("%d passwords fit", fit), ""}), nil
 }
 
-// people are connections for those who look after the databases. Terraform counts the same.
+// people is how many connections are left for those who look after the databases. Terraform counts the same.
 const people = 10
 
 func connections(ctx context.Context, p *preflight) ([]finding, error) {

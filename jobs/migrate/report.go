@@ -46,7 +46,7 @@ type report struct {
 	Checks    []result `json:"checks"`
 }
 
-// preflight is what the checks work on.
+// preflight holds what the checks look at.
 type preflight struct {
 	databases postgres.Databases
 	logins    config.Logins
@@ -59,7 +59,7 @@ type preflight struct {
 	migrations migrations.Report // once the databases have been reached
 }
 
-// errNotUsable ends a report whose databases are not there or are not v1's: nothing more can be said of them.
+// errNotUsable ends a report on databases that cannot be reached or are not v1's: nothing more can be said of them.
 var errNotUsable = errors.New("the checks that follow need a database with v1's tables")
 
 // look makes the report. It changes nothing in the databases.

@@ -276,7 +276,7 @@ func printRoutes(output io.Writer, routes manifest.Manifest, address net.Addr, l
 		_, _ = fmt.Fprintf(table, "GET\t%s\tchat-service\tTalk with the planner, by SignalR over a WebSocket: scripts/chat does.\n", path)
 	}
 	if local {
-		_, _ = fmt.Fprintf(table, "POST\t%s\tjobs/cleanup\tRemove what has had its time, as happens every hour.\n", cleanupPath)
+		_, _ = fmt.Fprintf(table, "POST\t%s\tjobs/cleanup\tRemove expired data, as happens every hour.\n", cleanupPath)
 	}
 	_ = table.Flush()
 	_, _ = fmt.Fprintf(output, "To read about and to try: http://localhost:%s%s\n", port, docsPath)

@@ -59,8 +59,8 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	defer func() { _ = listener.Close() }()
 	log := logging.New(logs, c.Service.LogLevel)
 	slog.SetDefault(log)
-	// A function's heap is small beside its program. To collect it twice as often costs little, and the collector works harder
-	// before the platform ends the instance for its memory.
+	// A function's heap is small beside its program, so collecting it twice as often costs little. Near the limit the collector
+	// works harder, before the platform would end the instance for its memory.
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(route.MemoryBytes() / 10 * 8)
 	deps, gate, closeAll, err := functions.Open(ctx, c, route.Function, route.Pool, log)
@@ -81,8 +81,8 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	return serve.Run(ctx, listener, serve.Options{Handler: handler, Log: log, Fatal: gate.Missing()})
 }
 
-// serveByFramework serves the target by the framework's own loop on the listener's port, until ctx ends. That loop bounds no
-// connection and lets no request end.
+// serveByFramework serves the target by the framework's own loop on the listener's port, until ctx ends. That loop has no bounds
+// on connections, and ends without waiting for requests.
 func serveByFramework(ctx context.Context, listener net.Listener, fatal <-chan error) error {
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err == nil {
