@@ -87,7 +87,7 @@ func (t tool) run(ctx context.Context, args []string) error {
 	return t.terraform(ctx, t.output, "apply", "-input=false", "-no-color", plan)
 }
 
-// writeImages gives the release's images to Terraform's variable of them.
+// writeImages writes the release's images as Terraform's variable images.
 func writeImages(path string, release releasefile.Release) error {
 	images := map[string]string{}
 	for program, image := range release.Images {
@@ -100,7 +100,7 @@ func writeImages(path string, release releasefile.Release) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-// check refuses a plan that destroys or replaces something, unless it may.
+// check refuses a plan that destroys or replaces something, unless that is allowed.
 func (t tool) check(ctx context.Context, plan string, allowed bool) error {
 	var shown strings.Builder
 	if err := t.terraform(ctx, &shown, "show", "-json", plan); err != nil {
@@ -133,7 +133,7 @@ func (t tool) check(ctx context.Context, plan string, allowed bool) error {
 	return fmt.Errorf("the plan destroys or replaces %s: nothing has been applied. Look at it, and if it is meant, use --allow-replace", strings.Join(lost, ", "))
 }
 
-// endTime is how long Terraform may take to end what it is doing when it is told to: it writes the state down then.
+// endTime is how long Terraform may take to end when it is told to: it finishes what it is doing and writes the state.
 const endTime = 5 * time.Minute
 
 func (t tool) terraform(ctx context.Context, output io.Writer, args ...string) error {

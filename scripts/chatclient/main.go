@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// hub is what the two hubs differ in.
+// hub holds what differs between the two hubs.
 type hub struct {
 	path      string
 	introduce func(locale string) []any // the arguments
@@ -47,11 +47,11 @@ type hub struct {
 	parse     func(argument []byte) (response, error) // of ReceiveMessage
 }
 
-// response is what ReceiveMessage brings: a text, a plan, or that this program is too old.
+// response is what ReceiveMessage delivers: a text, a plan, or the news that this program is too old.
 type response struct {
 	message  string
 	plan     plan // nil: none
-	required int  // the version of plans that is; 0: none
+	required int  // the version of plans that a client has to know; 0: this one is not too old
 }
 
 // plan is one that can be drawn, whole or as far as it has come.
@@ -194,7 +194,7 @@ func (c *chat) send(r record) error {
 	if err != nil {
 		return err
 	}
-	if r.Type == invocation && len(r.Arguments) == 0 { // they may be none, but not absent
+	if r.Type == invocation && len(r.Arguments) == 0 { // they may be empty, but not absent
 		text = []byte(strings.TrimSuffix(string(text), "}") + `,"arguments":[]}`)
 	}
 	return c.write(string(text))

@@ -106,7 +106,7 @@ func (p *blueprint) draw(output io.Writer) {
 	_, _ = fmt.Fprintln(output)
 }
 
-// amount is what has to be done, set by set, with equal sets that follow each other in one: 2 x 8–12, 10.
+// amount is what has to be done, set by set; equal sets that follow each other are written together: 2 x 8–12, 10.
 func (e *exercise) amount() string {
 	var sets []string
 	for _, s := range e.PlannedSets {

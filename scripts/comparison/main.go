@@ -108,7 +108,7 @@ func newSide(name, base, webKey string, patience time.Duration) (*side, error) {
 	return s, nil
 }
 
-// mostFailures is how many requests in a row a side may leave unanswered before the rest is left out.
+// mostFailures is how many requests in a row a side may leave unanswered before the rest is skipped.
 const mostFailures = 3
 
 // play sends each request to both sides.

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// report is all of it.
+// report holds all that was compared.
 type report struct {
 	V1, V2                           string // base URLs
 	At                               time.Time
@@ -21,7 +21,7 @@ type report struct {
 	took [2][]time.Duration
 }
 
-// add counts a row. Of a repetition only what differs is kept.
+// add counts a row, and keeps it unless it repeats an earlier request without a difference.
 func (r *report) add(row row, first bool) {
 	for i, a := range row.Sides {
 		if a.Fault == "" {
@@ -62,7 +62,7 @@ func (r *report) Percentiles() (all []percentiles) {
 	return all
 }
 
-// The picture's size, and the latencies at its left and right end. Each decade is as wide as the next.
+// The picture's size, and the latencies at its left and right end, on a logarithmic scale.
 const (
 	width, height   = 720, 240
 	margin          = 40
@@ -113,7 +113,7 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"ms": milliseconds}).Parse(pageText))
 
-// writePage writes the report as a page that needs nothing but itself.
+// writePage writes the report as a page that loads nothing else.
 func (r *report) writePage(path string) error {
 	file, err := os.Create(path) //nolint:gosec // the operator names it
 	if err != nil {

@@ -33,10 +33,10 @@ type answer struct {
 	Took   time.Duration
 
 	body  any  // named JSON, or a text
-	isAPI bool // it is no page of something in between
+	isAPI bool // it is the API's, not a page of something in between
 }
 
-// Answer is the answer in a word.
+// Answer describes the answer in a word.
 func (a answer) Answer() string {
 	if a.Fault != "" {
 		return "—"
@@ -94,7 +94,7 @@ func (s *side) ask(ctx context.Context, c recorded.Case) (a answer) {
 	case json.Unmarshal(body, &value) == nil:
 		recorded.SortEvents(value)
 		if a.Status == c.V1.Status {
-			s.values.Match(c.Case, c.V1.Body, value) // for the names: what differs from the recording is not asked here
+			s.values.Match(c.Case, c.V1.Body, value) // only to learn the names: differences from the recording do not matter here
 		}
 		a.body = s.values.Name(value)
 	default:
@@ -114,7 +114,7 @@ func reason(err error, patience time.Duration) string {
 	return "the connection failed"
 }
 
-// verdict is what two answers are to each other.
+// verdict says how two answers compare.
 type verdict string
 
 const (
@@ -131,8 +131,8 @@ type row struct {
 	Notes         []string // what differs, or why it may
 }
 
-// compare judges. Of a refusal the apps look at the status only, and v2 has one form of it where v1 has three: so bodies of
-// refusals are not compared.
+// compare decides whether the answers are the same. Bodies of refusals are not compared: the apps look at their status only, and
+// v2 has one form of them where v1 has three.
 func (r *row) compare(c recorded.Case) {
 	v1, v2 := r.Sides[0], r.Sides[1]
 	for i, name := range []string{"v1", "v2"} {

@@ -16,7 +16,7 @@ import (
 // emulatorPath is below the checkout.
 const emulatorPath = "./functions/cmd/emulator"
 
-// startTime is longer than the emulator takes to answer, by what a machine under load may add.
+// startTime is longer than the emulator takes to answer, even on a machine under load.
 const startTime = time.Minute
 
 // Emulator is a running one.
@@ -27,7 +27,7 @@ type Emulator struct {
 }
 
 // Start builds and starts the emulator with the users' and the rate limits' data in the database at the URL, waits until it
-// answers, and stops it when the test ends. More of an environment may be given. The test's package has to be a folder of scripts.
+// answers, and stops it when the test ends. environ adds to its environment. The test's package has to be a folder of scripts.
 func Start(tb testing.TB, databaseURL string, environ ...string) *Emulator {
 	tb.Helper()
 	program := filepath.Join(tb.TempDir(), "emulator")

@@ -26,7 +26,7 @@ type Environment struct {
 	Settings       map[string]string // the programs' other variables
 }
 
-// defaultRepository is the one of the variable registry in terraform/variables.tf.
+// defaultRepository is the default of registry.repository in terraform/variables.tf.
 const defaultRepository = "liftlog"
 
 // Read reads the file with the name in the folder of Terraform's configuration.
@@ -100,7 +100,7 @@ func Attributes(path string, of []string) (map[string]cty.Value, error) {
 	return values, nil
 }
 
-// Text is a value as one, and empty for a missing one.
+// Text is the text of a value, and empty if the value is missing.
 func Text(value cty.Value) string {
 	if value == cty.NilVal || value.IsNull() || value.Type() != cty.String {
 		return ""

@@ -19,8 +19,8 @@ type CLI struct {
 	Exec    Exec          // nil: the program that is in the path
 }
 
-// Exec runs the tool with its arguments and a text as its standard input, and returns what it prints and what it complains of. It
-// ends with the context.
+// Exec runs the tool with its arguments and a text as its standard input, and returns what it prints on its standard output and
+// on its standard error. It ends with the context.
 type Exec func(ctx context.Context, input string, args []string) (said, complained string, err error)
 
 // Error is a call that failed. Whether something was changed is not known.
@@ -36,7 +36,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// NotFound reports whether the call failed because what it names is not there.
+// NotFound reports whether the call failed because what it names does not exist.
 func NotFound(err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) {
@@ -95,7 +95,7 @@ func program(ctx context.Context, input string, args []string) (said, complained
 	var output, complaints bytes.Buffer
 	command := exec.CommandContext(ctx, "gcloud", args...) //nolint:gosec // names from our files
 	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &output, &complaints
-	// Whoever interrupts a script does not interrupt what it is changing: the script decides.
+	// A Ctrl-C reaches the script alone, which decides what becomes of a change that is under way.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = patience

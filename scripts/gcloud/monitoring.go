@@ -21,8 +21,8 @@ type Monitoring struct {
 	limit      time.Duration
 }
 
-// Monitoring returns what asks the server at the address, each time for so long at most. It may do so for an hour, as long as
-// the token of the tool's account is good.
+// Monitoring returns a client of the server at the address, with a limit on the time of each query. It works for an hour, as long
+// as the token of the tool's account is good.
 func (c CLI) Monitoring(ctx context.Context, address string, limit time.Duration) (*Monitoring, error) {
 	token, err := c.Run(ctx, "", "auth", "print-access-token")
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Cloud is a stand-in that is first in the path.
+// Cloud is a stand-in for gcloud that comes first in PATH.
 type Cloud struct {
 	tb   testing.TB
 	path string // of the state
@@ -32,7 +32,7 @@ var (
 	buildErr error
 )
 
-// build makes the program once a process, and lets go's cache decide whether there is something to do.
+// build builds the program, once in a process and from Go's cache if possible.
 func build() {
 	root, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {

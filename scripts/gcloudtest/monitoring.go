@@ -13,10 +13,10 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Health is how Cloud Monitoring does.
+// Health says what state Cloud Monitoring is in.
 type Health string
 
-// What may be the matter with it.
+// The states there are.
 const (
 	Answering Health = "answering"
 	Failing   Health = "failing" // 500 for everything
@@ -61,7 +61,7 @@ func (m *Monitoring) Set(health Health, counts map[string]Counts) {
 	m.health, m.counts = health, counts
 }
 
-// Queries are those that came.
+// Queries returns the queries so far.
 func (m *Monitoring) Queries() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -21,7 +21,7 @@ const StateVariable = "GCLOUDTEST_STATE"
 // Token is what print-access-token prints.
 const Token = "ya29.stand-in"
 
-// call is one command line, taken apart.
+// call is one command line, parsed.
 type call struct {
 	words []string          // what has no dash: the command's, then its arguments
 	flags map[string]string // without dashes; one without a value is "true"
@@ -345,7 +345,7 @@ func executeJob(s *State, c call) (any, error) {
 	return object{"kind": "Execution", "metadata": object{"name": execution.Name}}, nil
 }
 
-// matches refuses unless the object has the generation that was asked for; 0: it is not there.
+// matches refuses unless the object has the generation that was asked for; 0 means that it does not exist.
 func (s *State) matches(c call, address string) error {
 	want, ok := c.flags["if-generation-match"]
 	if !ok {

@@ -13,7 +13,7 @@ import (
 
 // State is all that the stand-in keeps between two calls, in a file.
 type State struct {
-	Project  string              // the one that the caller may work on
+	Project  string              // the only one that the caller may work on
 	Region   string              // where its services and jobs are
 	Services map[string]*Service // by name
 	Jobs     map[string]*Job     // by name
@@ -108,7 +108,7 @@ type Fault struct {
 	Kind     Kind
 }
 
-// take reports how the call fails, if one of the faults is for it.
+// take reports how the call fails, if one of the faults applies to it.
 func (s *State) take(line string) Kind {
 	for i := range s.Faults {
 		fault := &s.Faults[i]
@@ -124,7 +124,7 @@ func (s *State) take(line string) Kind {
 	return ""
 }
 
-// update changes the state in the file, and is alone with it meanwhile. What change has done counts even if it returns an error.
+// update changes the state in the file under a lock. What change has done is kept even if it returns an error.
 func update(path string, change func(*State) error) (err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // a test's own file
 	if err != nil {

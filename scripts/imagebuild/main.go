@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string, root string, output io.Writer) erro
 		return nil
 	}
 	path := filepath.Join(b.root, releasefile.Path)
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) { // whatever is ended now leaves no release of another commit
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) { // a build that is broken off leaves no other commit's release behind
 		return err
 	}
 	release, err := b.all(ctx)
@@ -150,8 +150,8 @@ func (b build) one(ctx context.Context, program string) (image releasefile.Image
 	return b.read(ctx, program, refs)
 }
 
-// ko builds and pushes, and returns what it has pushed: the index, and then what that holds, or an image alone where there is
-// one platform.
+// ko builds and pushes, and returns references to what it has pushed: the index and then its images, or a single image where
+// there is one platform.
 func (b build) ko(ctx context.Context, program string) (refs []string, err error) {
 	folder, err := os.MkdirTemp("", "liftlog-images-")
 	if err != nil {
@@ -162,7 +162,7 @@ func (b build) ko(ctx context.Context, program string) (refs []string, err error
 	ko := exec.CommandContext(ctx, "go", "tool", "-modfile=scripts/tools/ko/go.mod", "ko", "build", "--bare", //nolint:gosec // ko
 		"--platform="+strings.Join(b.platforms[program], ","), "--tags="+b.commit, "--image-refs="+file, packages[program])
 	ko.Dir = b.root
-	// What git says of the files is left out of the programs, so that the same files make the same image.
+	// The programs hold nothing of what git knows, so that the same files make the same image.
 	ko.Env = slices.Concat(os.Environ(), []string{
 		"KO_DOCKER_REPO=" + b.repository + "/" + program, "KO_CONFIG_PATH=scripts/tools/ko", "GOFLAGS=-buildvcs=false",
 	}, b.environ)
@@ -190,7 +190,7 @@ const endTime = 20 * time.Second
 // keychain logs in to registries: as gcloud or Docker do on a laptop, as the build's account in Cloud Build.
 var keychain = remote.WithAuthFromKeychain(authn.NewMultiKeychain(authn.DefaultKeychain, google.Keychain))
 
-// read makes sense of what ko has pushed. Which platform each image is for, the index in the registry knows.
+// read describes what ko has pushed. The index in the registry says which platform each image is for.
 func (b build) read(ctx context.Context, program string, refs []string) (image releasefile.Image, err error) {
 	index, err := name.NewDigest(refs[0])
 	if err != nil {

@@ -133,7 +133,7 @@ func readExceptions(data []byte, now time.Time) (ids []string, err error) {
 	return ids, errors.Join(faults...)
 }
 
-// judge says what was found and fails if any of it is not excepted.
+// judge prints what was found and fails if any of it is not excepted.
 func judge(found []finding, excepted []string, output io.Writer) error {
 	refused := 0
 	for _, f := range found {
@@ -164,7 +164,7 @@ func scanSource(ctx context.Context, root string) ([]finding, error) {
 	return readSource(said)
 }
 
-// readSource reads the messages of govulncheck. A finding whose trace begins with a function is of one that is called.
+// readSource reads the messages of govulncheck. A finding whose trace begins with a function is about a function that is called.
 func readSource(messages []byte) (found []finding, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(messages))
 	configured := false

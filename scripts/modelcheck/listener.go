@@ -14,8 +14,8 @@ type said struct {
 	text   string // its own words, which are about a request of this program's
 }
 
-// listener sends requests and keeps what the service says in place of an answer. It is for this program alone: what
-// people write may come back in such words.
+// listener sends requests and keeps what the service says when it refuses one. It is for this program alone, because such words
+// may quote what people wrote.
 type listener struct {
 	transport *http.Transport
 
@@ -58,7 +58,7 @@ func (l *listener) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// words are the message of an error, or the beginning of what is none.
+// words are the message of an error, or the beginning of a body that is not an error as services write it.
 func words(body []byte) string {
 	var content struct {
 		Error   json.RawMessage `json:"error"`

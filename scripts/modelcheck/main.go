@@ -29,7 +29,7 @@ type settings struct {
 	}
 }
 
-// errFailed says that something does not work, which was told already.
+// errFailed says that something does not work, which has been printed already.
 var errFailed = errors.New("something does not work")
 
 func main() {
@@ -87,7 +87,7 @@ type check struct {
 	ask func(ctx context.Context, p *planner.Planner, step func()) error
 }
 
-// errWords says that the model made words where it should have made a plan.
+// errWords says that the model answered in words where it should have made a plan.
 var errWords = errors.New("the model answered in words and did not call the function")
 
 func checks(contract *planner.PlanContract) []check {

@@ -59,7 +59,7 @@ func (c comments) ofMember(t reflect.Type, member string) string {
 	return c[path.Base(t.PkgPath())+"."+t.Name()+"."+member]
 }
 
-// link is one to another name in the code, which says nothing outside.
+// link is a doc link to another name, which means nothing outside of the code.
 var link = regexp.MustCompile(`\[([\w.]+)\]`)
 
 // withoutName turns a comment of the code, such as "Event is one on the wire.", into one for people who do not see the code.

@@ -116,7 +116,7 @@ func run() error {
 	})
 }
 
-// stores lists them as a sentence does.
+// stores lists the stores as a sentence does.
 func stores() string {
 	var names []string
 	for _, store := range purchase.Stores {

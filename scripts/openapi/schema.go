@@ -17,7 +17,7 @@ import (
 type schemas struct {
 	made     object // by name
 	comments comments
-	asked    map[reflect.Type]bool // what requests hold: a member of theirs may be left out or null where nothing is wrong with that
+	asked    map[reflect.Type]bool // the types of requests: their members may be missing or null, unless bounds say otherwise
 }
 
 // ask notes a type of requests and all that is in it.

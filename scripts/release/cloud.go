@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// service is what of a Cloud Run service matters here, in the form of its API.
+// service holds the parts of a Cloud Run service that matter here, in the form of its API.
 type service struct {
 	Metadata metadata `json:"metadata"`
 	Spec     struct {
@@ -129,14 +129,14 @@ func (t *tool) revisionImage(ctx context.Context, revision string) (string, erro
 	return found.Spec.image(), err
 }
 
-// make makes a revision of the image, without traffic, and waits until it has started.
+// makeRevision makes a revision of the image, without traffic, and waits until it has started.
 func (t *tool) makeRevision(ctx context.Context, one target, image string) error {
 	t.say("%s: a revision of %s", one.name, image)
 	return t.change(ctx, t.revisionLimit, "", "run", "services", "update", one.name, "--image="+image, "--no-traffic", "--region="+t.Region)
 }
 
-// share gives a percentage of a service's traffic to one revision and the rest to another. It is not broken off by the end of the
-// context, because what has begun is sooner done than undone.
+// share gives a percentage of a service's traffic to one revision and the rest to another. It goes on when the context ends,
+// because finishing the move is quicker than undoing it.
 func (t *tool) share(ctx context.Context, one target, to string, percent int, rest string) error {
 	shares := fmt.Sprintf("%s=%d", to, percent)
 	if percent < 100 {
@@ -146,7 +146,7 @@ func (t *tool) share(ctx context.Context, one target, to string, percent int, re
 	return t.change(ctx, t.limit, "", "run", "services", "update-traffic", one.name, "--to-revisions="+shares, "--region="+t.Region)
 }
 
-// set gives a target all that it had or shall have: a service's revision all of the traffic, or a job its image.
+// set gives a service's revision all of the traffic, or a job its image.
 func (t *tool) set(ctx context.Context, one target, what string) error {
 	if !one.job {
 		return t.share(ctx, one, what, 100, "")

@@ -14,8 +14,9 @@ import (
 	"github.com/liftlog/liftlog-api/scripts/releasefile"
 )
 
-// passedTag is on the images that staging has run and found good. As a tag is on one image of a repository at a time, each commit
-// has one of its own as well, which begins with it: staging may be further than what waits for an approval.
+// passedTag marks the images that staging has run and found good. A tag can mark only one image of a repository at a time, so
+// each commit has a tag of its own as well, which begins with this one: staging may have gone on while a release waits for
+// approval.
 const passedTag = "staging-ok"
 
 // The kinds of environment that matter here.
@@ -78,7 +79,7 @@ func (t *tool) deployVerb(flags *flag.FlagSet) func(context.Context, []string) e
 	}
 }
 
-// stages reads percentages that grow up to 100.
+// stages reads percentages that rise to 100.
 func stages(list string) ([]int, error) {
 	var all []int
 	for text := range strings.SplitSeq(list, ",") {
@@ -234,7 +235,7 @@ func (t *tool) deploy(ctx context.Context, d deployment) error {
 		t.say("%s runs %s already", t.Name, d.release)
 		return nil
 	}
-	// What a broken deployment left is no release to go back to: its own way back stays.
+	// What a broken-off deployment has left behind is no release to go back to: the record keeps what ran before it.
 	for _, one := range move {
 		if slices.Contains(r.Moving, one.name) {
 			s := r.Steps[one.name]
@@ -259,7 +260,7 @@ func (t *tool) deploy(ctx context.Context, d deployment) error {
 	return nil
 }
 
-// complete refuses an environment that lacks something of what is to be deployed.
+// complete refuses an environment that lacks a service or job that is to be deployed.
 func (t *tool) complete(targets []target, live map[string]current) error {
 	var missing []string
 	for _, one := range targets {
@@ -274,7 +275,7 @@ func (t *tool) complete(targets []target, live map[string]current) error {
 	return nil
 }
 
-// imagesInUse makes a deployment of what serves.
+// imagesInUse fills the deployment with the images that are serving.
 func (t *tool) imagesInUse(ctx context.Context, d *deployment, live map[string]current) error {
 	d.release, d.images = "renewed "+t.now().UTC().Format(time.RFC3339), map[string]string{}
 	d.targets = slices.DeleteFunc(slices.Clone(d.targets), func(one target) bool { return one.job }) // each run of a job starts anew

@@ -96,7 +96,7 @@ func (t *tool) take(ctx context.Context, doing string) error {
 			return err
 		}
 	}
-	// Made or not: if the answer is lost, the object tells whose it is.
+	// If the answer is lost, the object tells whose lock it is.
 	failure := t.change(context.WithoutCancel(ctx), t.limit, string(content), "storage", "cp", "-", t.lockAddress(), "--if-generation-match=0")
 	if failure == nil {
 		t.held = &mine
@@ -126,7 +126,7 @@ func (t *tool) describe(c claim) string {
 	return fmt.Sprintf("%s (%s) for %s", c.Holder, c.Doing, t.now().Sub(c.Since).Round(time.Second))
 }
 
-// claimed is what the lock says. One that is not understood is nobody's.
+// claimed is what the lock says. If it cannot be understood, it names nobody.
 func (t *tool) claimed(ctx context.Context) (claim, error) {
 	said, err := t.read(ctx, "storage", "cat", t.lockAddress())
 	if err != nil {
@@ -181,7 +181,7 @@ func (t *tool) give(ctx context.Context) {
 	t.held = nil
 }
 
-// remove removes the lock that may is content with, and no other that came in between. One that is not there is success.
+// remove removes the lock if may allows it, and never another one that came in between. It is success if there is no lock.
 func (t *tool) remove(ctx context.Context, may func(claim) error) error {
 	var object struct {
 		Generation string `json:"generation"`

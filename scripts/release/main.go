@@ -54,7 +54,7 @@ const atOnce = 6
 // tool works on one environment.
 type tool struct {
 	environment.Environment
-	targets  []target // all there are
+	targets  []target // all of them
 	holder   string   // who is at work
 	joins    bool     // it may work under a lock that has been taken in its name
 	dry      bool     // print what would be changed

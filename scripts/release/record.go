@@ -58,7 +58,7 @@ func (t *tool) writeRecord(ctx context.Context, r record) error {
 	return nil
 }
 
-// settled takes the targets off those that are on the move.
+// settled removes the targets from those that are moving.
 func (r *record) settled(targets []target) {
 	r.Moving = slices.DeleteFunc(r.Moving, func(name string) bool {
 		return slices.ContainsFunc(targets, func(one target) bool { return one.name == name })

@@ -101,7 +101,7 @@ func (t *tool) watch(ctx context.Context, r rules, services []target, of record)
 const requestsOf = `sum by (response_code_class) ` +
 	`(increase(run_googleapis_com:request_count{monitored_resource="cloud_run_revision",revision_name=~"%s"}[%ds]))`
 
-// leastRange is that of a query: Cloud Run's metrics have a point a minute, and an increase needs two.
+// leastRange is the shortest range of a query: Cloud Run's metrics have a point a minute, and an increase needs two.
 const leastRange = 2 * time.Minute
 
 // count asks Cloud Monitoring for the revisions' requests since a while ago, and for those of them that were answered with 5xx.

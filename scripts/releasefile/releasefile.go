@@ -151,7 +151,7 @@ func Parse(data []byte) (Release, error) {
 	return r, nil
 }
 
-// Write puts a release that is whole into the file at once: a reader sees the one before or this one.
+// Write replaces the file by a release that is whole, atomically: a reader sees the one before or this one.
 func Write(path string, r Release) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("the release is not written, it is not whole: %w", err)

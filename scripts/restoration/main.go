@@ -38,7 +38,7 @@ func main() {
 // closeTime bounds the end of a connection.
 const closeTime = 5 * time.Second
 
-// restoration is one database's.
+// restoration is that of one database.
 type restoration struct {
 	what     string
 	from, to string // URLs
@@ -161,7 +161,7 @@ func (r restoration) copy(ctx context.Context) (rows map[string]int64, err error
 			return nil, err
 		}
 	}
-	// In one transaction, so that half a copy is none.
+	// In one transaction, so that a copy is never there by halves.
 	return rows, tool(ctx, filepath.Join(programs, "pg_restore"), r.to, "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", dump)
 }
 

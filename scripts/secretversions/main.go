@@ -68,10 +68,10 @@ type keeper struct {
 // ours are the secrets that are keys of our own, which nobody else knows.
 var ours = []string{"CHAT_TOKEN_KEY", "CREDENTIAL_KEY"}
 
-// maxKeys is how many keys of ours count at most: what those before the last one have made was renewed long ago.
+// maxKeys is how many keys of ours are kept: what older ones have made was renewed long ago.
 const maxKeys = 3
 
-// keyLength is that of a key of ours in bytes: of the hash that it is used with.
+// keyLength is the length of a key of ours in bytes: that of the hash it is used with.
 const keyLength = 32
 
 // maxValue is the longest value in bytes that Secret Manager takes.
@@ -137,8 +137,8 @@ func newKey(version int) string {
 	return strconv.Itoa(version) + ":" + base64.StdEncoding.EncodeToString(key)
 }
 
-// rotate brings in a new key, in two steps with a deployment after each, so that no instance meets what a key has made that it does
-// not know: first the new key comes behind the one that signs, then it comes before it. Those before still count.
+// rotate brings in a new key, in two steps with a deployment after each, so that no instance meets what a key has made that it
+// does not know: first the new key comes after the one that signs, then before it. The older ones still count.
 func (k keeper) rotate(ctx context.Context, name string) error {
 	if !slices.Contains(ours, name) {
 		return fmt.Errorf("%s is not a key of ours (%s): get a new one from whoever gave it, and `scripts/secrets %s set %[1]s`",
@@ -213,7 +213,7 @@ func (k keeper) store(ctx context.Context, name, value string) error {
 	return nil
 }
 
-// versions are the numbers of those that can be read.
+// versions are the numbers of a secret's versions that can be read.
 func (k keeper) versions(ctx context.Context, name string) ([]string, error) {
 	said, err := k.gcloud(ctx, "", "secrets", "versions", "list", name, "--filter=state=ENABLED", "--format=value(name.basename())")
 	if err != nil {

@@ -77,7 +77,7 @@ func (o options) stories() (all []*story) {
 	return all
 }
 
-// play takes all steps, whichever fail, and tells how many did. Its error is an account that could not be deleted.
+// play takes all steps, whichever fail, and returns how many did. It returns an error only if the account could not be deleted.
 func (o options) play(ctx context.Context, output io.Writer) (failed int, err error) {
 	for _, s := range o.stories() {
 		for _, step := range s.steps() {
@@ -110,5 +110,5 @@ func parseBase(args []string) (base string, err error) {
 	return parsed.Scheme + "://" + parsed.Host, nil
 }
 
-// notFollowed keeps the client from following redirects: an app would lose a body on the way.
+// notFollowed keeps the client from following redirects, by which an app would lose its body.
 func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -123,7 +123,7 @@ func (s *story) steps() (all []step) {
 	return all
 }
 
-// connecting is the step without which no other one makes sense.
+// connecting is the step without which no other makes sense.
 const connecting = "connect, by a certificate that is valid"
 
 func (s *story) connect(ctx context.Context) error {
@@ -169,7 +169,7 @@ func (s *story) signed(request object) object {
 	return whole
 }
 
-// holds checks that the answer has the text in it, which is long enough to be there for no other reason.
+// holds checks that the answer contains the text, which is too long to be there by chance.
 func (s *story) holds(want func() string) func([]byte) error {
 	return func(answer []byte) error {
 		if !bytes.Contains(answer, []byte(want())) {
@@ -231,7 +231,7 @@ func (s *story) remove(ctx context.Context, prefix string) error {
 	return nil
 }
 
-// leave removes what an ended or failed run has left, by the other kind of path where its own fails.
+// leave removes what an interrupted or failed run has left, by the other kind of path if its own fails.
 func (s *story) leave(ctx context.Context) error {
 	if s.user.ID == "" {
 		return nil

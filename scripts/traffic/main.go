@@ -128,7 +128,7 @@ func request(names []string, from shares) (to shares, err error) {
 	return to, nil
 }
 
-// inOrder refuses to leave a step out on the way up. Down it goes at once.
+// inOrder refuses to skip a step on the way up. On the way down any step may be skipped.
 func inOrder(what string, from, to int) error {
 	next := 100
 	for _, step := range steps {
@@ -161,7 +161,7 @@ func (t *tool) move(ctx context.Context, written shares, applied *shares, to sha
 		return nil
 	}
 	up := to.Reads > from.Reads || to.Writes > from.Writes || to.Chat && !from.Chat
-	if up { // what was never watched, because a run was broken off, is seen here
+	if up { // what an interrupted run has not watched is judged here
 		if fault, _, err := t.judge(ctx, t.rules.window, from); err != nil {
 			return fmt.Errorf("nothing has been changed, since how both sides are is not known: %w", err)
 		} else if fault != "" {
@@ -200,7 +200,7 @@ func (t *tool) set(ctx context.Context, to shares) error {
 	}
 	command := exec.CommandContext(ctx, t.apply, t.Name) //nolint:gosec // our own
 	command.Stdout, command.Stderr = t.output, os.Stderr
-	// Whoever interrupts this does not interrupt Terraform twice: it is told below, and ends in order.
+	// A Ctrl-C does not reach Terraform by itself: Cancel tells it, so that it ends in order.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
 	if err := command.Run(); err != nil {

@@ -61,7 +61,7 @@ const (
 		`(increase(loadbalancing_googleapis_com:https_backend_request_count{monitored_resource="https_lb_rule"}[3600s]))`
 	isV1   = `="v1"`
 	isOurs = `!~"v1|chat-service"`
-	// leastRange is that of a query: metrics have a point a minute, and an increase needs two.
+	// leastRange is the shortest range of a query: metrics have a point a minute, and an increase needs two.
 	leastRange = 2 * time.Minute
 )
 
@@ -82,7 +82,7 @@ func (h health) String() string {
 	return fmt.Sprintf("%.0f requests, %.2f %% with 5xx, p95 %s", h.requests, h.share(), h.p95.Round(time.Millisecond))
 }
 
-// judge looks back so far, and says what is past a limit, in v2's share or v1's.
+// judge looks back this far, and says what is past a limit, of v2 or of v1.
 func (t *tool) judge(ctx context.Context, back time.Duration, at shares) (fault string, v2 health, err error) {
 	sides := map[string]*health{"v1": {}, "v2": {}}
 	seconds := int(max(back, leastRange).Seconds())
