@@ -130,7 +130,8 @@ func (t tool) check(ctx context.Context, plan string, allowed bool) error {
 		_, _ = fmt.Fprintf(t.output, "destroys or replaces, as it may: %s\n", strings.Join(lost, ", "))
 		return nil
 	}
-	return fmt.Errorf("the plan destroys or replaces %s: nothing has been applied. Look at it, and if it is meant, use --allow-replace", strings.Join(lost, ", "))
+	return fmt.Errorf("the plan destroys or replaces %s: nothing has been applied. Look at it, and if it is meant, use --allow-replace",
+		strings.Join(lost, ", "))
 }
 
 // endTime is how long Terraform may take to end when it is told to: it finishes what it is doing and writes the state.

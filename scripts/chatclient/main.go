@@ -125,7 +125,8 @@ func run(ctx context.Context, h hub, base, token, locale string) error {
 			case !more || line == "/quit":
 				return c.send(record{Type: closing})
 			case line == "/restart":
-				err = errors.Join(c.send(record{Type: invocation, Target: "RestartChat", Arguments: []json.RawMessage{}}), c.call("Introduce", h.introduce(locale)))
+				restart := record{Type: invocation, Target: "RestartChat", Arguments: []json.RawMessage{}}
+				err = errors.Join(c.send(restart), c.call("Introduce", h.introduce(locale)))
 			case line != "":
 				err = c.call("SendMessage", h.send(line))
 			default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -110,7 +111,7 @@ func (p *blueprint) draw(output io.Writer) {
 func (e *exercise) amount() string {
 	var sets []string
 	for _, s := range e.PlannedSets {
-		sets = append(sets, between(fmt.Sprint(s.Reps.Min), fmt.Sprint(s.Reps.Max)))
+		sets = append(sets, between(strconv.Itoa(s.Reps.Min), strconv.Itoa(s.Reps.Max)))
 	}
 	for _, s := range e.Sets {
 		if target := s.target(); target != "" {

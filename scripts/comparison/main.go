@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, root string, output io.Writer) erro
 	if *file != "" {
 		path = *file
 	}
-	data, err := os.ReadFile(below(root, path)) //nolint:gosec // the operator names it
+	data, err := os.ReadFile(below(root, path))
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func takeOut(t *testing.T, image v1.Image, to string) {
 		case "etc/ssl/certs/ca-certificates.crt":
 			certificates = true
 		case entry:
-			program, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o700) //nolint:gosec // a program
+			program, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o700)
 			require.NoError(t, err)
 			_, err = io.Copy(program, archive) //nolint:gosec // of our own making
 			require.NoError(t, errors.Join(err, program.Close()))
@@ -200,7 +200,7 @@ func TestTheImages(t *testing.T) {
 	require.NoError(t, err)
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	require.NoError(t, listener.Close())
-	server := exec.CommandContext(t.Context(), filepath.Join(folder, releasefile.Server))
+	server := exec.CommandContext(t.Context(), filepath.Join(folder, releasefile.Server)) //nolint:gosec // what the test has built
 	server.Env = []string{"FUNCTION_TARGET=Health", "PORT=" + port}
 	server.Stdout, server.Stderr = &said, &said
 	require.NoError(t, server.Start())

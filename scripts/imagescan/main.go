@@ -200,7 +200,8 @@ func readSource(messages []byte) (found []finding, err error) {
 // scanImage has one platform's image scanned.
 func scanImage(ctx context.Context, cli gcloud.CLI, reference string) (found []finding, err error) {
 	location, _, _ := strings.Cut(reference, "-") // europe-west1-docker.pkg.dev: scanners are in europe, us and asia
-	scan, err := cli.Run(ctx, "", "artifacts", "docker", "images", "scan", reference, "--remote", "--location="+location, "--format=value(response.scan)")
+	scan, err := cli.Run(ctx, "",
+		"artifacts", "docker", "images", "scan", reference, "--remote", "--location="+location, "--format=value(response.scan)")
 	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", reference, err)
 	}

@@ -83,7 +83,7 @@ esac
 
 func TestAnImageIsScannedWhereItIs(t *testing.T) {
 	bin := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(bin, "gcloud"), []byte(standIn), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "gcloud"), []byte(standIn), 0o700))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	cli := gcloud.CLI{Project: "p"}
 	reference := "europe-west1-docker.pkg.dev/p/r/chat@sha256:" + strings.Repeat("1", 64)

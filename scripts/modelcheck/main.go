@@ -214,16 +214,16 @@ func advise(ctx context.Context, m config.Model, c check, r result) []string {
 	if r.said == nil {
 		return adviseOnAnswer(m, r)
 	}
-	switch {
-	case r.said.status == 0:
+	switch r.said.status {
+	case 0:
 		return []string{"OPENAI_BASE_URL: nothing answers there. Is it running, and is the host right? The path usually ends in /v1."}
-	case r.said.status == 401 || r.said.status == 403:
+	case 401, 403:
 		return []string{"OPENAI_API_KEY: the service does not accept it, or it may not use this model."}
-	case r.said.status == 404:
+	case 404:
 		return []string{"OPENAI_MODEL or OPENAI_BASE_URL: the service does not know the model, or the path, which usually ends in /v1."}
-	case r.said.status == 429:
+	case 429:
 		return []string{"It has had enough requests for now, or the account has no credit left. Try again later."}
-	case r.said.status == 400 || r.said.status == 422:
+	case 400, 422:
 		return adviseByTrying(ctx, m, c)
 	default:
 		return []string{"The service itself fails. Try again later."}
@@ -235,7 +235,8 @@ func adviseOnAnswer(m config.Model, r result) []string {
 	text := r.failure()
 	switch {
 	case strings.Contains(text, "limit of tokens"):
-		return []string{"MODEL_MAX_TOKENS: more than " + strconv.Itoa(m.MaxTokens) + " are needed, if the model can write as much; one that thinks needs more."}
+		return []string{"MODEL_MAX_TOKENS: more than " + strconv.Itoa(m.MaxTokens) +
+			" are needed, if the model can write as much; one that thinks needs more."}
 	case strings.Contains(text, "took too long"):
 		return []string{"OPENAI_MODEL: another one may be quick enough."}
 	case strings.Contains(text, "call the function") && !m.Knows(config.FeatureToolChoice):

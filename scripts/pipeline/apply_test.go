@@ -25,12 +25,12 @@ echo "$1" >>"$STATE"
 while :; do sleep 0.1; done
 `
 
-func TestApplyingThatIsEndedGivesTheLockBack(t *testing.T) { //nolint:paralleltest // the path is changed
+func TestApplyingThatIsEndedGivesTheLockBack(t *testing.T) {
 	staging, err := environment.Read(filepath.Join(root, "terraform"), "staging")
 	require.NoError(t, err)
 	cloud := gcloudtest.New(t, gcloudtest.State{Project: staging.Project, Region: staging.Region, Objects: map[string]*gcloudtest.Object{}})
 	bin, state, file := t.TempDir(), filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "release.json")
-	require.NoError(t, os.WriteFile(filepath.Join(bin, "terraform"), []byte(slow), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "terraform"), []byte(slow), 0o700))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("STATE", state)
 	release := releasefile.Release{Commit: strings.Repeat("c", 40), Images: map[string]releasefile.Image{}}

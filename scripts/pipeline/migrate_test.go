@@ -15,7 +15,7 @@ import (
 	"github.com/liftlog/liftlog-api/scripts/releasefile"
 )
 
-func TestMigrate(t *testing.T) { //nolint:paralleltest // the path is changed
+func TestMigrate(t *testing.T) {
 	staging, err := environment.Read(filepath.Join(root, "terraform"), "staging")
 	require.NoError(t, err)
 	image := func(program, digit string) string {
@@ -73,7 +73,7 @@ func TestAReleaseThatStagingHasNotPassedIsNotFetched(t *testing.T) {
 	script, err := os.ReadFile(filepath.Join(root, "scripts/fetch-release"))
 	require.NoError(t, err)
 	program := filepath.Join(copied, "scripts/fetch-release")
-	require.NoError(t, os.WriteFile(program, script, 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(program, script, 0o700))
 	require.NoError(t, os.Mkdir(filepath.Join(copied, "build"), 0o700))
 	old := filepath.Join(copied, releasefile.Path)
 	require.NoError(t, os.WriteFile(old, []byte("{}"), 0o600))

@@ -183,7 +183,8 @@ func (r restoration) dump(ctx context.Context, programs, file string) (rows map[
 	if rows, err = count(ctx, tx); err != nil {
 		return nil, err
 	}
-	return rows, tool(ctx, filepath.Join(programs, "pg_dump"), r.from, "--format=custom", "--no-owner", "--no-privileges", "--snapshot="+snapshot, "--file="+file)
+	return rows, tool(ctx, filepath.Join(programs, "pg_dump"), r.from,
+		"--format=custom", "--no-owner", "--no-privileges", "--snapshot="+snapshot, "--file="+file)
 }
 
 // compare counts the copy's rows.

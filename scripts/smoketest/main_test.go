@@ -81,7 +81,7 @@ func with(method, path string, status int) func(http.ResponseWriter, *http.Reque
 	}
 }
 
-func TestSmoke(t *testing.T) { //nolint:paralleltest // all of it counts the users of one database
+func TestSmoke(t *testing.T) {
 	database := pgtest.EmptyURL(t)
 	base := emulatortest.Start(t, database, "ENVIRONMENT=staging").Base
 	smoke := func(t *testing.T, f *front, args ...string) (string, error) {

@@ -37,7 +37,7 @@ func guides(t *testing.T) map[string]string {
 	require.Len(t, paths, 5)
 	texts := map[string]string{}
 	for _, path := range paths {
-		text, err := os.ReadFile(path) //nolint:gosec // of this folder
+		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		texts[path] = string(text)
 	}
@@ -89,7 +89,7 @@ func TestCommandsOfTheGuides(t *testing.T) {
 	gcloudtest.New(t, gcloudtest.State{Project: "liftlog-production", Region: "europe-west1"})
 	folder := t.TempDir()
 	terraform := "#!/bin/sh\n[ \"$1\" = init ] || echo '{\"traffic\": {\"value\": {\"reads\": 0, \"writes\": 0, \"chat\": false}}}'\n"
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "terraform"), []byte(terraform), 0o700)) //nolint:gosec // a program of the test
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "terraform"), []byte(terraform), 0o700))
 	app := filepath.Join(folder, "app")
 	require.NoError(t, os.CopyFS(app, os.DirFS("app")))
 	environ := append(os.Environ(), "PATH="+folder+string(os.PathListSeparator)+os.Getenv("PATH"), "LOCK_HOLDER=", "ENV=production",
@@ -134,7 +134,7 @@ func newUser(t *testing.T, base string) {
 
 func run(t *testing.T, guide, line string, environ []string) {
 	t.Helper()
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", line) //nolint:gosec // of our guides
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", line)
 	command.Dir, command.Env = root, environ
 	said, err := command.CombinedOutput()
 	require.NoError(t, err, "%s: %s\n%s", guide, line, said)
@@ -182,7 +182,7 @@ func TestWhatTheGuidesNameIsThere(t *testing.T) {
 			require.NoError(t, err)
 			var all strings.Builder
 			for _, file := range files {
-				source, err := os.ReadFile(file) //nolint:gosec // of this checkout
+				source, err := os.ReadFile(file)
 				require.NoError(t, err)
 				all.Write(source)
 			}

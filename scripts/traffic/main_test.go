@@ -66,7 +66,7 @@ func newWorld(t *testing.T) *world {
 	for path, text := range map[string]string{
 		"environments/production.tfvars": string(original), "terraform": terraformProgram, "apply": applyProgram, "applied": "{}",
 	} {
-		require.NoError(t, os.WriteFile(filepath.Join(w.folder, path), []byte(text), 0o700)) //nolint:gosec // programs of a test
+		require.NoError(t, os.WriteFile(filepath.Join(w.folder, path), []byte(text), 0o700))
 	}
 	t.Setenv("PATH", w.folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 	t.Setenv("APPLIED", w.applied)
