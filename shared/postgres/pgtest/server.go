@@ -34,7 +34,7 @@ type Server struct {
 }
 
 // startTimeout bounds making a data folder and starting on it, a recovery after a crash included.
-const startTimeout = 60 * time.Second
+const startTimeout = 3 * time.Minute
 
 // stopTimeout is how long a server may take to shut down before it is killed.
 const stopTimeout = 20 * time.Second

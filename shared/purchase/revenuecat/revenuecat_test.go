@@ -170,7 +170,11 @@ func TestUnknown(t *testing.T) {
 			t.Parallel()
 			token := "secret " + name
 			store.On(token, answer)
-			_, valid, err := v.Verify(within(t, time.Second), token)
+			limit := time.Minute
+			if name == "slow" {
+				limit = time.Second
+			}
+			_, valid, err := v.Verify(within(t, limit), token)
 			assert.False(t, valid)
 			require.Error(t, err)
 			assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
@@ -217,9 +221,9 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			t.Parallel()
 			store.On(name, c.answers...)
 			begin := time.Now()
-			_, valid, err := v.Verify(within(t, 3*time.Second), name)
+			_, valid, err := v.Verify(within(t, 30*time.Second), name)
 			assert.GreaterOrEqual(t, time.Since(begin), c.atLeast)
-			assert.Less(t, time.Since(begin), 3*time.Second)
+			assert.Less(t, time.Since(begin), 30*time.Second)
 			assert.Equal(t, c.valid, valid)
 			assert.Equal(t, c.calls, store.Calls(name))
 			if c.valid {
