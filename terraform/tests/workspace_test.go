@@ -22,7 +22,7 @@ import (
 
 const root = "../.."
 
-// workspace is a copy of what Terraform reads, ready to be planned with the offline provider.
+// workspace is a copy of what Terraform reads, ready to be planned.
 type workspace struct{ dir string }
 
 // prepared is the workspace that others are copied from, because preparing one takes some seconds.
@@ -32,14 +32,17 @@ var prepared = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	preparedIn = dir
-	if err := copyConfiguration(dir); err != nil {
+	w := workspace{filepath.Join(dir, "configuration")}
+	providers := filepath.Join(dir, "providers") // large, and linked to from each copy
+	if err := errors.Join(os.Mkdir(providers, 0o700), copyConfiguration(w.dir)); err != nil {
 		return "", err
 	}
-	w := workspace{dir}
-	if said, err := w.terraform(context.Background(), "init", "-no-color").CombinedOutput(); err != nil {
+	initialize := w.terraform(context.Background(), "init", "-no-color")
+	initialize.Env = append(initialize.Env, "TF_PLUGIN_CACHE_DIR="+providers)
+	if said, err := initialize.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("terraform init: %w\n%s", err, said)
 	}
-	return dir, nil
+	return w.dir, nil
 })
 
 // preparedIn is the folder of the prepared workspace, if there is one.
@@ -62,13 +65,15 @@ func TestTheConfigurationIsFormattedAndValid(t *testing.T) {
 	}
 }
 
-// offline is the CLI configuration that makes Terraform use the offline provider, which scripts/check-cloud has built.
-func offline() string { return os.Getenv("TERRAFORM_OFFLINE") }
+// cliConfiguration names the file that tells Terraform where its providers are: scripts/check-cloud has one with the offline
+// provider, or none, by which it fetches the provider from its registry. Nothing that the tests look at is the provider's own: they
+// take its schema, and Terraform makes up the rest.
+func cliConfiguration() string { return os.Getenv("TERRAFORM_CLI_CONFIG") }
 
 // newWorkspace copies the configuration for a test, which may change its copy.
 func newWorkspace(t *testing.T) workspace {
 	t.Helper()
-	if offline() == "" {
+	if cliConfiguration() == "" {
 		t.Skip("scripts/check-cloud runs this")
 	}
 	from, err := prepared()
@@ -108,7 +113,7 @@ func (w workspace) terraform(ctx context.Context, args ...string) *exec.Cmd {
 			command.Env = append(command.Env, entry)
 		}
 	}
-	command.Env = append(command.Env, "TF_CLI_CONFIG_FILE="+offline(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
+	command.Env = append(command.Env, "TF_CLI_CONFIG_FILE="+cliConfiguration(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
 	return command
 }
 
@@ -140,9 +145,14 @@ type state []resource
 // errFailed says that Terraform's own part of a test file has failed.
 var errFailed = errors.New("terraform test failed")
 
-// test runs one file of terraform test, and returns what each of its runs planned, or applied.
+// test runs one of the files beside this one.
 func (w workspace) test(ctx context.Context, name string) (map[string]state, error) {
-	output, err := w.terraform(ctx, "test", "-json", "-verbose", "-filter=tests/"+name+".tftest.hcl").Output()
+	return w.run(ctx, "tests/"+name)
+}
+
+// run runs one file of terraform test, and returns what each of its runs planned, or applied.
+func (w workspace) run(ctx context.Context, name string, args ...string) (map[string]state, error) {
+	output, err := w.terraform(ctx, append([]string{"test", "-json", "-verbose", "-filter=" + name + ".tftest.hcl"}, args...)...).Output()
 	states := map[string]state{}
 	var said strings.Builder
 	for line := range bytes.Lines(output) {
@@ -187,27 +197,11 @@ func (w workspace) test(ctx context.Context, name string) (map[string]state, err
 	return states, nil
 }
 
-// plan plans with the environment's variables.
+// plan is what an environment's variables lead to.
 func (w workspace) plan(ctx context.Context, environment string) (state, error) {
-	file := filepath.Join(w.dir, environment+".tfplan")
-	said, err := w.terraform(ctx, "plan", "-no-color", "-input=false", "-lock=false", "-out="+file, "-var-file=environments/"+environment+".tfvars",
-		"-var-file=tests/images.auto.tfvars").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("terraform plan: %w\n%s", err, said)
-	}
-	shown, err := w.terraform(ctx, "show", "-json", file).Output()
-	if err != nil {
-		return nil, fmt.Errorf("terraform show: %w", err)
-	}
-	var plan struct {
-		Planned struct {
-			Root module `json:"root_module"`
-		} `json:"planned_values"`
-	}
-	if err := json.Unmarshal(shown, &plan); err != nil {
-		return nil, fmt.Errorf("read the plan: %w", err)
-	}
-	return plan.Planned.Root.all(), nil
+	runs, err := w.run(ctx, "environments/plan", "-test-directory=environments",
+		"-var-file=environments/"+environment+".tfvars", "-var-file=tests/images.auto.tfvars")
+	return runs["plan"], err
 }
 
 // one decodes the resource with the address.
