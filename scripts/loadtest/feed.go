@@ -32,12 +32,6 @@ type feed struct {
 	writers       []account
 }
 
-// account is a user who can write.
-type account struct {
-	ID       uuid.UUID `json:"id"`
-	Password string    `json:"password"`
-}
-
 // step is a statement that prepares a measurement.
 type step struct {
 	statement string
@@ -80,23 +74,14 @@ func runFeed(ctx context.Context, b *bench, args []string) (err error) {
 
 // fill makes users and events. The app gives all events about the same time to live, so that they expire within a day of the
 // order in which they were stored; when they are scattered, those that expire lie everywhere among the others, in no order.
-func (f *feed) fill(ctx context.Context) error {
+func (f *feed) fill(ctx context.Context) (err error) {
 	began := time.Now()
 	expiry := `(n - $2)::float8 / $1 * interval '90 days' + (random() - 0.5) * interval '1 day'`
 	if f.scattered {
 		expiry = `CASE WHEN n * $2 % $1 < $2 THEN -random() * interval '30 days' ELSE (1 + random() * 90) * interval '1 day' END`
 	}
-	p, err := f.serve(ctx, "CreateUser")
-	if err != nil {
+	if f.writers, err = f.storeAccounts(ctx, writers); err != nil {
 		return err
-	}
-	defer p.stop()
-	for range writers {
-		var a account
-		if err := send(ctx, http.DefaultClient, http.MethodPost, p.base+"/v2/user/create", []byte("{}"), &a); err != nil {
-			return err
-		}
-		f.writers = append(f.writers, a)
 	}
 	err = f.do(ctx, []step{
 		{`INSERT INTO users (id, user_lookup, hashed_password, salt)

@@ -113,10 +113,15 @@ func (v *Verifier) Create(ctx context.Context, user uuid.UUID) (password string,
 			return fmt.Errorf("hash a password: %w", err)
 		}
 		c.HashedPassword = strings.ToUpper(hex.EncodeToString(key))
-		c.Tag = v.keys[0].tag(user, c.HashedPassword, password)
+		c.Tag = v.Tag(user, c.HashedPassword, password)
 		return nil
 	})
 	return password, c, err
+}
+
+// Tag makes the tag of a password for the stored hash. It does not look whether the password fits the hash.
+func (v *Verifier) Tag(user uuid.UUID, hashedPassword, password string) Tag {
+	return v.keys[0].tag(user, hashedPassword, password)
 }
 
 // tag makes the key's tag. Its input has parts of fixed length before the password, so no two inputs can be confused.
@@ -237,7 +242,7 @@ func (v *Verifier) slow(ctx context.Context, s stored, password string) error {
 // remember stores a tag that the first key makes. When the user was deleted meanwhile it stores none and returns no error: the
 // caller's own statement will find that out.
 func (v *Verifier) remember(ctx context.Context, db *postgres.DB, user uuid.UUID, hashedPassword, password string) error {
-	t := v.keys[0].tag(user, hashedPassword, password)
+	t := v.Tag(user, hashedPassword, password)
 	_, err := postgres.Exec(ctx, db, "store password tag", remember, user, t.KeyFingerprint, t.HashDigest, t.Tag)
 	if postgres.HasCode(err, postgres.ForeignKeyViolation) {
 		return nil
