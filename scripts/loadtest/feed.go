@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -48,7 +47,7 @@ const (
 	eventSize = 5 << 10
 )
 
-func runFeed(ctx context.Context, b *bench, args []string) (err error) {
+func runFeed(ctx context.Context, b *bench, args []string) error {
 	f := &feed{bench: b}
 	flags := flag.NewFlagSet("feed", flag.ContinueOnError)
 	flags.IntVar(&f.rows, "rows", 5_000_000, "events that lie there")
@@ -64,12 +63,7 @@ func runFeed(ctx context.Context, b *bench, args []string) (err error) {
 	if *ephemeral {
 		return b.on(ctx, "", f.fill, f.besideCleanup, f.events)
 	}
-	dir, err := os.MkdirTemp("", "liftlog-load-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	return b.on(ctx, dir, f.fill, f.besideCleanup, f.events)
+	return b.durably(ctx, f.fill, f.besideCleanup, f.events)
 }
 
 // fill makes users and events. The app gives all events about the same time to live, so that they expire within a day of the

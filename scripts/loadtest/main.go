@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 	b := &bench{server: args[0], cleanup: args[1], chatService: args[2]}
 	switch what := args[3]; what {
 	case "users":
-		return runUsers(ctx, b)
+		return runUsers(ctx, b, args[4:])
 	case "feed":
 		return runFeed(ctx, b, args[4:])
 	case "plans":
@@ -97,6 +97,16 @@ func (b *bench) on(ctx context.Context, dir string, measures ...func(context.Con
 		}
 	}
 	return nil
+}
+
+// durably is on with a folder that is removed afterwards.
+func (b *bench) durably(ctx context.Context, measures ...func(context.Context) error) (err error) {
+	dir, err := os.MkdirTemp("", "liftlog-load-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return b.on(ctx, dir, measures...)
 }
 
 // process is a running function.

@@ -31,9 +31,9 @@ import (
 
 // v1's way to store a password: PBKDF2-HMAC-SHA512, a salt and a key of 64 bytes each, the key as upper-case hex.
 const (
-	iterations = 350_000
-	saltLength = 64
-	keyLength  = 64
+	Iterations = 350_000
+	SaltLength = 64
+	KeyLength  = 64
 )
 
 // passwordForm is what the server makes. Nothing else can be a right password, so nothing else is hashed.
@@ -81,7 +81,7 @@ func New(keys [][]byte) *Verifier {
 }
 
 func hash(password string, salt []byte) ([]byte, error) {
-	return pbkdf2.Key(sha512.New, password, salt, iterations, keyLength)
+	return pbkdf2.Key(sha512.New, password, salt, Iterations, KeyLength)
 }
 
 // Credential is what the database keeps of a password.
@@ -106,7 +106,7 @@ func (v *Verifier) Create(ctx context.Context, user uuid.UUID) (password string,
 		if err != nil {
 			return fmt.Errorf("make a password: %w", err)
 		}
-		password, c.Salt = random.String(), make([]byte, saltLength)
+		password, c.Salt = random.String(), make([]byte, SaltLength)
 		_, _ = rand.Read(c.Salt) // never fails
 		key, err := v.slowHash(password, c.Salt)
 		if err != nil {

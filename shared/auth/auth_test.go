@@ -145,7 +145,7 @@ func TestCreatedPasswordsAreV1s(t *testing.T) {
 	require.NoError(t, err)
 	assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, password)
 	assert.Regexp(t, `^[0-9A-F]{128}$`, credential.HashedPassword)
-	assert.Len(t, credential.Salt, saltLength)
+	assert.Len(t, credential.Salt, SaltLength)
 	stored := vector{HashedPassword: credential.HashedPassword, SaltHex: hex.EncodeToString(credential.Salt)}
 	require.NoError(t, verifier.Verify(t.Context(), db, v1User(t, db, stored), password), "as v1 would check it")
 	assert.EqualValues(t, 2, hashes.Load())
