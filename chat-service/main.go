@@ -69,6 +69,8 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	// Opening a connection takes much memory that is free again at once, and an open one holds little. Collecting twice as often
 	// costs little.
 	debug.SetGCPercent(50)
+	size := manifest.ProgramOf("chat-service")
+	debug.SetMemoryLimit(size.MemoryLimit())
 	if warning := c.Model.Warning(time.Now()); warning != "" {
 		log.WarnContext(ctx, warning)
 	}
@@ -79,7 +81,7 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	gate := postgres.NewGate()
 	db, err := postgres.Open(ctx, postgres.Options{
 		URL: c.RateLimit.URL.Reveal(), CloudSQLInstance: c.RateLimit.CloudSQLInstance,
-		Application: "chat-service", MaxConns: manifest.ProgramOf("chat-service").Pool, StatementTimeout: statementTimeout,
+		Application: "chat-service", MaxConns: size.Pool, StatementTimeout: statementTimeout,
 		Tables: postgres.RateLimitTables, Gate: gate,
 	})
 	if err != nil {

@@ -65,14 +65,23 @@ func (r Route) HandlerTimeout() time.Duration { return time.Duration(r.HandlerS)
 // Needs reports whether the function uses the database.
 func (r Route) Needs(database string) bool { return slices.Contains(r.Databases, database) }
 
-// MemoryBytes is the memory of one instance.
-func (r Route) MemoryBytes() int64 {
+// MemoryBytes is the memory of one instance, past which the platform ends it.
+func (r Route) MemoryBytes() int64 { return memoryBytes(r.Memory) }
+
+// MemoryLimit is what Go's runtime of the function is told to stay below, in bytes.
+func (r Route) MemoryLimit() int64 { return memoryLimit(r.Memory) }
+
+func memoryBytes(memory string) int64 {
 	var mi int64
-	if _, err := fmt.Sscanf(r.Memory, "%dMi", &mi); err != nil {
+	if _, err := fmt.Sscanf(memory, "%dMi", &mi); err != nil {
 		return 0 // Parse does not let this through
 	}
 	return mi << 20
 }
+
+// memoryLimit leaves a fifth to what the runtime does not count, and lets the collector work harder before the platform ends the
+// instance.
+func memoryLimit(memory string) int64 { return memoryBytes(memory) / 10 * 8 }
 
 // Service is the name of the function's service in the cloud: put-event for PutEvent.
 func (r Route) Service() string {

@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 	assert.Equal(t, time.Minute, route.Timeout())
 	assert.Equal(t, 15*time.Second, route.HandlerTimeout())
 	assert.EqualValues(t, 256<<20, route.MemoryBytes())
+	assert.InDelta(t, 0.8*256*(1<<20), route.MemoryLimit(), 10)
 	assert.True(t, route.Needs(manifest.DatabaseUser))
 	assert.False(t, route.Needs(manifest.DatabaseRateLimit))
 	assert.Equal(t, []string{"PutThing"}, m.Functions())
@@ -82,6 +83,8 @@ func TestPrograms(t *testing.T) {
 	}
 	for _, p := range manifest.Programs() {
 		assert.Equal(t, p, manifest.ProgramOf(p.Program))
+		assert.InDelta(t, 0.8*float64(p.MemoryBytes()), p.MemoryLimit(), 10)
+		assert.Positive(t, p.MemoryBytes())
 		assert.Positive(t, p.Pool, p.Program)
 		for _, d := range p.Databases {
 			assert.Contains(t, []string{manifest.DatabaseUser, manifest.DatabaseRateLimit}, d, p.Program)

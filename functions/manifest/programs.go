@@ -29,6 +29,12 @@ type Program struct {
 	Settings     []string `json:"settings"` // the others that the program reads beside those of every program and of its databases
 }
 
+// MemoryBytes is the memory of one instance, past which the platform ends it.
+func (p Program) MemoryBytes() int64 { return memoryBytes(p.Memory) }
+
+// MemoryLimit is what Go's runtime of the program is told to stay below, in bytes.
+func (p Program) MemoryLimit() int64 { return memoryLimit(p.Memory) }
+
 //go:embed programs.json
 var programs []byte
 

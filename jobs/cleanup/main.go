@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -52,8 +53,10 @@ func run(ctx context.Context, args, environ []string, output io.Writer) error {
 	if err := config.Load(ctx, environ, &c); err != nil {
 		return err
 	}
+	size := manifest.ProgramOf("cleanup")
+	debug.SetMemoryLimit(size.MemoryLimit())
 	databases, err := postgres.OpenDatabases(ctx, c.Database.URL.Reveal(), c.RateLimit.URL.Reveal(), postgres.Options{
-		CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: manifest.ProgramOf("cleanup").Pool,
+		CloudSQLInstance: c.Database.CloudSQLInstance, Application: "cleanup", MaxConns: size.Pool,
 	})
 	if err != nil {
 		return err

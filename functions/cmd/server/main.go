@@ -59,10 +59,8 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	defer func() { _ = listener.Close() }()
 	log := logging.New(logs, c.Service.LogLevel)
 	slog.SetDefault(log)
-	// A function's heap is small beside its program, so collecting it twice as often costs little. Near the limit the collector
-	// works harder, before the platform would end the instance for its memory.
-	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(route.MemoryBytes() / 10 * 8)
+	debug.SetGCPercent(50) // a function's heap is small beside its program: to collect it twice as often costs little
+	debug.SetMemoryLimit(route.MemoryLimit())
 	deps, gate, closeAll, err := functions.Open(ctx, c, route.Function, route.Pool, log)
 	if err != nil {
 		return err
