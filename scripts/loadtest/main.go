@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,12 +29,18 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := run(ctx, os.Args[1:])
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "loadtest: it was interrupted:", err)
+	default:
 		fmt.Fprintln(os.Stderr, "loadtest:", err)
-		os.Exit(1)
 	}
+	os.Exit(1)
 }
 
 // credentialKey is the key of the tags that tell passwords.
@@ -42,19 +50,26 @@ const credentialKey = "1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM="
 type bench struct {
 	server, cleanup, chatService string // the programs
 
+	settings []string // PostgreSQL's, beside those that it has anyway
+
 	database *pgtest.Server
 	url      string
 	conn     *pgx.Conn
+
+	mu      sync.Mutex
+	running []*process
 }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 4 {
-		return errors.New("usage: loadtest SERVER CLEANUP CHAT-SERVICE users|feed|plans|planner|chat [flags]")
+		return errors.New("usage: loadtest SERVER CLEANUP CHAT-SERVICE users|phones|feed|plans|planner|chat [flags]")
 	}
 	b := &bench{server: args[0], cleanup: args[1], chatService: args[2]}
 	switch what := args[3]; what {
 	case "users":
 		return runUsers(ctx, b, args[4:])
+	case "phones":
+		return runPhones(ctx, b, args[4:])
 	case "feed":
 		return runFeed(ctx, b, args[4:])
 	case "plans":
@@ -64,16 +79,28 @@ func run(ctx context.Context, args []string) error {
 	case "chat":
 		return b.on(ctx, "", b.chat)
 	default:
-		return fmt.Errorf("nothing is called %s: there are users, feed, plans, planner and chat", what)
+		return fmt.Errorf("nothing is called %s: there are users, phones, feed, plans, planner and chat", what)
 	}
 }
 
-// on measures on a PostgreSQL in the folder dir, or, if dir is empty, on one that does not wait for its disk.
+// durably is [bench.on] on a PostgreSQL that waits for its disk with every commit, in a temporary folder.
+func (b *bench) durably(ctx context.Context, measures ...func(context.Context) error) (err error) {
+	dir, err := os.MkdirTemp("", "liftlog-load-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return b.on(ctx, dir, measures...)
+}
+
+// on measures on a PostgreSQL in the folder dir, or, if dir is empty, on one that does not wait for its disk. In the end nothing
+// runs that was started.
 func (b *bench) on(ctx context.Context, dir string, measures ...func(context.Context) error) (err error) {
-	if b.database, err = pgtest.Start(ctx, dir); err != nil {
+	if b.database, err = pgtest.Start(ctx, dir, b.settings...); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.database.Stop()) }()
+	defer b.stopAll()
 	if err := b.database.CreateDatabase(ctx, "liftlog"); err != nil {
 		return err
 	}
@@ -99,21 +126,13 @@ func (b *bench) on(ctx context.Context, dir string, measures ...func(context.Con
 	return nil
 }
 
-// durably is on with a folder that is removed afterwards.
-func (b *bench) durably(ctx context.Context, measures ...func(context.Context) error) (err error) {
-	dir, err := os.MkdirTemp("", "liftlog-load-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	return b.on(ctx, dir, measures...)
-}
-
-// process is a running function.
+// process is a running program.
 type process struct {
 	cmd   *exec.Cmd
 	base  string
 	ready time.Duration
+	said  tail
+	ended chan struct{}
 }
 
 // serve starts the function with more of an environment than every one needs, and waits until it is ready.
@@ -121,44 +140,129 @@ func (b *bench) serve(ctx context.Context, target string, environ ...string) (*p
 	return b.launch(ctx, b.server, append(environ, "FUNCTION_TARGET="+target)...)
 }
 
-// launch starts the program and waits until it is ready.
+// readyTime is longer than a program takes to be ready, by what a machine under load may add.
+const readyTime = 20 * time.Second
+
+// launch starts the program on a free port and waits until it is ready.
 func (b *bench) launch(ctx context.Context, program string, environ ...string) (*process, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	// Another process may take the free port before the program does.
+	for attempt := 1; ; attempt++ {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		address := listener.Addr().String()
+		_ = listener.Close()
+		p, err := b.launchAt(ctx, address, program, environ...)
+		if _, taken := errors.AsType[*endedError](err); !taken || attempt == 3 {
+			return p, err
+		}
+	}
+}
+
+// endedError is the end of a program before it was ready.
+type endedError struct{ program, said string }
+
+func (e *endedError) Error() string {
+	return filepath.Base(e.program) + " has ended at its start: " + e.said
+}
+
+// launchAt is [bench.launch] at an address of this machine's.
+func (b *bench) launchAt(ctx context.Context, address, program string, environ ...string) (*process, error) {
+	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	address := listener.Addr().String()
-	_ = listener.Close()
-	_, port, _ := net.SplitHostPort(address)
-	p := &process{cmd: exec.CommandContext(ctx, program), base: "http://" + address} //nolint:gosec // the program to measure
-	p.cmd.Env = append(environ,
-		"PORT="+port, "DATABASE_URL="+b.url, "CREDENTIAL_KEY="+credentialKey)
+	p := &process{base: "http://" + address, ended: make(chan struct{})}
+	p.cmd = exec.Command(program) //nolint:gosec,noctx // the program to measure, which is told to stop and not killed
+	p.cmd.Env = append(environ, "PORT="+port, "DATABASE_URL="+b.url, "CREDENTIAL_KEY="+credentialKey)
+	p.cmd.Stderr = &p.said
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt in the terminal is this process's to pass on
 	began := time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for time.Since(began) < 20*time.Second {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+"/health/ready", nil)
+	b.mu.Lock()
+	b.running = append(b.running, p)
+	b.mu.Unlock()
+	go func() {
+		_ = p.cmd.Wait() // what it says is kept
+		close(p.ended)
+	}()
+	for time.Since(began) < readyTime {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+"/health/ready", http.NoBody)
 		if err != nil {
 			return nil, err
 		}
 		response, err := http.DefaultClient.Do(r)
 		if err == nil {
 			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
+			if response.StatusCode == http.StatusOK && !p.hasEnded() {
 				p.ready = time.Since(began)
 				return p, nil
 			}
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case <-p.ended:
+			return nil, &endedError{program, p.said.last()}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
 	}
 	p.stop()
-	return nil, errors.New("the server does not become ready")
+	return nil, fmt.Errorf("%s is not ready after %v: %s", filepath.Base(program), readyTime, p.said.last())
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	_ = p.cmd.Wait()
+	_ = p.cmd.Process.Signal(os.Interrupt) // one that has ended is fine
+	<-p.ended
+}
+
+// stopAll stops the programs that still run.
+func (b *bench) stopAll() {
+	var all sync.WaitGroup
+	for _, p := range b.running {
+		all.Go(p.stop)
+	}
+	all.Wait()
+	b.running = nil
+}
+
+// tail keeps the end of what is written to it. It is safe for concurrent use.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// tailSize is how many bytes are kept.
+const tailSize = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if over := len(t.text) - tailSize; over > tailSize { // not with every line
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+// last is the last line.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
+	return lines[len(lines)-1]
 }
 
 // memory reads a number of the process's from the kernel, in bytes.

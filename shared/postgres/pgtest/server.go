@@ -42,10 +42,11 @@ const stopTimeout = 20 * time.Second
 const superuser = "liftlog"
 
 // Start runs a server that listens on a free port of loopback and keeps its data in the folder dir, which it makes, or,
-// if dir is empty, in a temporary one without regard to crashes. The server ends with this process, however that ends;
-// the caller should still [Server.Stop] it. Everything that can go wrong is one sentence that says how to mend it.
-func Start(ctx context.Context, dir string) (*Server, error) {
-	return startServer(ctx, folder{path: dir, durable: dir != ""})
+// if dir is empty, in a temporary one without regard to crashes. Settings are PostgreSQL's (name=value). The server ends with this
+// process, however that ends; the caller should still [Server.Stop] it. Everything that can go wrong is one sentence that says how to
+// mend it.
+func Start(ctx context.Context, dir string, settings ...string) (*Server, error) {
+	return startServer(ctx, folder{path: dir, durable: dir != "", settings: settings})
 }
 
 // startServer starts a server on the folder, of which the caller fills in the path, the settings and whether it is durable.
