@@ -35,6 +35,29 @@ func TestMessagesAreHandedOverOnceOldestFirst(t *testing.T) {
 	assert.Equal(t, []byte{0, 1, 2, 3, 4}, got)
 }
 
+// TestAnEmptyInboxIsReadWithoutWriting looks at the user's row, which names the transaction that has locked or changed it.
+func TestAnEmptyInboxIsReadWithoutWriting(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	to := newUser(t, db)
+	lastWriter := func() (id string) {
+		require.NoError(t, db.QueryRow(t.Context(), `SELECT xmin || '/' || xmax FROM users WHERE id = $1`, to).Scan(&id))
+		return id
+	}
+	take := func(want int) {
+		messages, err := inbox.Take(t.Context(), db, to, 10)
+		require.NoError(t, err)
+		require.Len(t, messages, want)
+	}
+	take(0) // the day's first visit is noted
+	before := lastWriter()
+	take(0)
+	assert.Equal(t, before, lastWriter())
+	require.NoError(t, inbox.Put(t.Context(), db, to, [][]byte{{1}}, limits))
+	take(1)
+	assert.NotEqual(t, before, lastWriter(), "a row that is locked is told from one that is not")
+}
+
 func TestAChunkThatV1StoredAsNullIsHandedOver(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

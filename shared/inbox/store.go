@@ -80,18 +80,19 @@ func Put(ctx context.Context, db *postgres.DB, to uuid.UUID, chunks [][]byte, li
 }
 
 // The user's row is locked first, for its key only, so that neither v1 nor a deletion of the user waits in a circle: v1 locks
-// messages before their user. A message that another reader is just taking is skipped.
+// messages before their user. Where none wait, as at most of an app's starts, it is not locked: a lock is written to the disk, which
+// the reader would wait for. A message that another reader is just taking is skipped.
 const take = `
 	WITH owner AS MATERIALIZED (
-		SELECT id FROM users WHERE id = $1 FOR KEY SHARE
+		SELECT id FROM users WHERE id = $1 AND EXISTS (SELECT FROM user_inbox_items WHERE user_id = $1) FOR KEY SHARE
 	), next AS MATERIALIZED (
 		SELECT id FROM user_inbox_items WHERE user_id = (SELECT id FROM owner) ORDER BY id LIMIT (SELECT $2::bigint) FOR UPDATE SKIP LOCKED
 	), taken AS (
 		DELETE FROM user_inbox_items i USING next WHERE i.id = next.id
 		RETURNING i.id, i.encrypted_message
 	), touched AS (
-		UPDATE users SET last_accessed = now() FROM owner
-		WHERE users.id = owner.id AND last_accessed < now() - interval '1 day' AND (SELECT count(*) FROM taken) >= 0 -- afterwards
+		UPDATE users SET last_accessed = now()
+		WHERE id = $1 AND last_accessed < now() - interval '1 day' AND (SELECT count(*) FROM taken) >= 0 -- afterwards
 	)
 	SELECT id, encrypted_message FROM taken ORDER BY id`
 
