@@ -185,12 +185,15 @@ func (b *bench) launchAt(ctx context.Context, address, program string, environ .
 	b.mu.Lock()
 	b.running = append(b.running, p)
 	b.mu.Unlock()
+	probing, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
 	go func() {
 		_ = p.cmd.Wait() // what it says is kept
 		close(p.ended)
+		cancel() // whoever has the port instead may never answer
 	}()
-	for time.Since(began) < readyTime {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+"/health/ready", http.NoBody)
+	for probing.Err() == nil {
+		r, err := http.NewRequestWithContext(probing, http.MethodGet, p.base+"/health/ready", http.NoBody)
 		if err != nil {
 			return nil, err
 		}
@@ -202,13 +205,13 @@ func (b *bench) launchAt(ctx context.Context, address, program string, environ .
 				return p, nil
 			}
 		}
-		select {
-		case <-p.ended:
-			return nil, &endedError{program, p.said.last()}
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Millisecond):
-		}
+		pause(probing, nil, time.Millisecond)
+	}
+	if p.hasEnded() {
+		return nil, &endedError{program, p.said.last()}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	p.stop()
 	return nil, fmt.Errorf("%s is not ready after %v: %s", filepath.Base(program), readyTime, p.said.last())

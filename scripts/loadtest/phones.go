@@ -22,6 +22,7 @@ type phoneOptions struct {
 
 	ramp, hold, think, pgbench time.Duration
 	at, svg, json              string
+	direct                     bool
 }
 
 // parse reads the flags, and says in a sentence what cannot be.
@@ -32,6 +33,7 @@ func (o *phoneOptions) parse(args []string) error {
 	flags.DurationVar(&o.hold, "hold", time.Minute, "how long all of them are there, which is what the tables are of")
 	flags.DurationVar(&o.think, "think", 10*time.Second, "how long a person looks at the screen between two things, on average")
 	flags.IntVar(&o.overload, "overload", 0, "more phones that never wait, for as long as --hold; then it is shown that all is as before")
+	flags.BoolVar(&o.direct, "direct", false, "hand programs all requests at once, as the platform does not, to see how they refuse what is too much")
 	flags.IntVar(&o.signUps, "signups", 24, "sign-ups that are measured apart, before the phones")
 	flags.DurationVar(&o.pgbench, "pgbench", 5*time.Second, "how long each run of pgbench takes, after the phones; 0 leaves it out")
 	flags.IntVar(&o.connections, "connections", 200, "max_connections of the database")
@@ -94,15 +96,15 @@ func runPhones(ctx context.Context, b *bench, args []string) error {
 			return errors.New("pgbench is not installed (apt-get install postgresql-contrib): --pgbench 0s leaves it out")
 		}
 	}
+	if err := p.checkRoom(p.connections); err != nil {
+		return err
+	}
 	b.settings = []string{fmt.Sprintf("max_connections=%d", p.connections)}
 	return b.durably(ctx, p.locally)
 }
 
 // locally measures the programs on this machine.
 func (p *phones) locally(ctx context.Context) error {
-	if err := p.checkRoom(ctx); err != nil {
-		return err
-	}
 	model, err := plannertest.Start(plannertest.WithPace(modelPace, modelPiece))
 	if err != nil {
 		return err
@@ -182,11 +184,14 @@ func (p *phones) beset(ctx context.Context) {
 	more.Wait() // what they have asked for is still answered
 }
 
-// pass lets the time go by, and says what it is for.
-func (p *phones) pass(ctx context.Context, time time.Duration) {
-	if time > 0 {
-		fmt.Fprintf(os.Stderr, "%s for %v\n", p.seen.now(), time)
-		pause(ctx, nil, time)
+// progressEvery is how often a run says how far it is.
+const progressEvery = 2 * time.Second
+
+// pass lets the time of a stage go by, and says how far it is.
+func (p *phones) pass(ctx context.Context, whole time.Duration) {
+	for left := whole; left > 0 && pause(ctx, nil, min(left, progressEvery)); left -= progressEvery {
+		name, requests, notFine := p.seen.progress()
+		fmt.Fprintf(os.Stderr, "%s: %d requests so far, %d of them refused or failed\n", name, requests, notFine)
 	}
 }
 
@@ -207,34 +212,24 @@ func pause(ctx context.Context, leave <-chan struct{}, wait time.Duration) bool 
 	}
 }
 
-// checkRoom makes sure that the database has connections for all that may want one at once.
-func (p *phones) checkRoom(ctx context.Context) error {
-	var room int
-	if err := p.conn.QueryRow(ctx, `SELECT current_setting('max_connections')::int`).Scan(&room); err != nil {
-		return err
+// checkRoom makes sure that a database that takes so many connections has one for all that may want one at once.
+func (p *phones) checkRoom(room int) error {
+	own := ownConnections
+	if p.pgbench > 0 {
+		own += pgbenchClients
 	}
-	need := ownConnections
+	need := own
 	var pools []string
 	for _, s := range p.sizes() {
 		need += s.pool
 		pools = append(pools, fmt.Sprintf("%s %d", s.name, s.pool))
 	}
-	if p.pgbench > 0 {
-		need += pgbenchClients
-	}
 	if need > room {
-		return fmt.Errorf("the database is too small: it takes %d connections (max_connections), and %d are needed: %d for this program and pgbench, and for %s",
-			room, need, need-p.pools(), strings.Join(pools, ", "))
+		return fmt.Errorf("the database is too small: it takes %d connections (max_connections), and %d are needed: %d for the load test, and for %s",
+			room, need, own, strings.Join(pools, ", "))
 	}
 	return nil
 }
 
 // ownConnections are this program's: one to fill the database, and one to watch it.
 const ownConnections = 2
-
-func (p *phones) pools() (sum int) {
-	for _, s := range p.sizes() {
-		sum += s.pool
-	}
-	return sum
-}

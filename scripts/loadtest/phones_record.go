@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -80,16 +81,28 @@ func (r *record) close() {
 	}
 }
 
-// now is the name of the stage that there is.
-func (r *record) now() string {
+// progress is the name of the stage that there is, and how many requests of it have come to an end so far.
+func (r *record) progress() (name string, requests, notFine int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stages[len(r.stages)-1].name
+	s := r.stages[len(r.stages)-1]
+	for _, one := range slices.Backward(r.samples) {
+		if one.began+one.took < s.began { // samples are in the order of their ends
+			break
+		}
+		if one.began >= s.began {
+			requests++
+			if one.kind != fine {
+				notFine++
+			}
+		}
+	}
+	return s.name, requests, notFine
 }
 
 // add records a request, unless it came to nothing because the run was ended.
 func (r *record) add(ctx context.Context, label string, began time.Time, o outcome) {
-	if o.kind != fine && context.Cause(ctx) == context.Canceled { //nolint:errorlint // it is never wrapped
+	if o.kind != fine && errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
 	s := sample{label, began.Sub(r.began), time.Since(began), o}

@@ -135,6 +135,9 @@ func (p *phones) summarize() {
 // milliseconds, which a machine loses by itself.
 const asBefore, asBeforeMillis = 2, 50
 
+// slower begins the fault of requests that take longer.
+const slower = "after the overload requests take"
+
 // judge finds what makes the run fail: everything that was answered neither by 200 nor by a refusal; a refusal by 503 where there
 // was no overload; and that after one all is not as before.
 func (r *report) judge() {
@@ -157,7 +160,7 @@ func (r *report) judge() {
 		r.fault("requests are still refused after the overload: %s", list(calm.All.Errors))
 	}
 	if most := asBefore*before.All.Answered.P95 + asBeforeMillis; calm.All.Answered.P95 > most {
-		r.fault("after the overload requests take %.0f ms (p95), and took %.0f before", calm.All.Answered.P95, before.All.Answered.P95)
+		r.fault(slower+" %.0f ms (p95), and took %.0f before", calm.All.Answered.P95, before.All.Answered.P95)
 	}
 }
 
@@ -223,8 +226,11 @@ func (s *stageReport) print(w io.Writer) {
 	}
 }
 
-// millis is a time in milliseconds with as many digits as mean something.
+// millis is a time in milliseconds with as many digits as mean something, or nothing where there was no answer.
 func millis(ms float64) string {
+	if ms == 0 {
+		return "-"
+	}
 	if ms < 10 {
 		return fmt.Sprintf("%.1f ms", ms)
 	}

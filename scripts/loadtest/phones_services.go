@@ -57,7 +57,7 @@ type service struct {
 	*process // nil: it runs elsewhere
 
 	base   string
-	places chan struct{} // nil: the platform has them
+	places chan struct{} // nil: the platform has them, or there are no bounds
 	client *http.Client
 	seen   *record
 
@@ -80,7 +80,10 @@ func (p *phones) startServices(ctx context.Context, model, store string) error {
 		} else {
 			environ = append(environ, "FUNCTION_TARGET="+s.name)
 		}
-		to := &service{size: s, places: make(chan struct{}, s.concurrency), client: newClient(s.concurrency), seen: p.seen}
+		to := &service{size: s, client: newClient(s.concurrency), seen: p.seen}
+		if !p.direct {
+			to.places = make(chan struct{}, s.concurrency)
+		}
 		p.services[s.name] = to
 		starting.Go(func() (err error) {
 			if to.process, err = p.launch(ctx, program, environ...); err == nil {
