@@ -13,7 +13,7 @@ import (
 	"github.com/liftlog/liftlog-api/functions/user"
 	"github.com/liftlog/liftlog-api/shared/auth"
 	"github.com/liftlog/liftlog-api/shared/config"
-	waiting "github.com/liftlog/liftlog-api/shared/inbox"
+	messages "github.com/liftlog/liftlog-api/shared/inbox"
 	"github.com/liftlog/liftlog-api/shared/planner"
 	"github.com/liftlog/liftlog-api/shared/postgres"
 	"github.com/liftlog/liftlog-api/shared/purchase"
@@ -74,7 +74,7 @@ func feeds(d Deps) *feed.Handlers {
 }
 
 func inboxes(d Deps) *inbox.Handlers {
-	limits := waiting.Limits{Messages: d.Inbox.MaxWaiting, Bytes: d.Inbox.MaxBytes}
+	limits := messages.Limits{Messages: d.Inbox.MaxWaiting, Bytes: d.Inbox.MaxBytes}
 	return &inbox.Handlers{DB: d.DB, Verifier: d.Verifier, Limits: limits}
 }
 

@@ -39,8 +39,8 @@ type Message struct {
 // between them, become U+FFFD.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// errForm is any breach of the protocol: each ends the connection, and nobody is told the details.
-var errForm = errors.New("signalr: the record breaks the protocol")
+// errProtocol is any breach of the protocol: each ends the connection, and nobody is told the details.
+var errProtocol = errors.New("signalr: the record breaks the protocol")
 
 // Parse reads a record without its separator. Every error ends the connection, as it does in ASP.NET Core: not a JSON
 // object, nested too deep, no numeric type, a member of a wrong type, or one that the type requires missing.
@@ -55,7 +55,7 @@ func Parse(record []byte) (m Message, err error) {
 		Error     jsontext.Value `json:"error"`
 	}
 	if !shallow(record) || jsontext.Value(record).Kind() != '{' || json.Unmarshal(record, &wire, lenient) != nil {
-		return m, errForm
+		return m, errProtocol
 	}
 	number, err := integer(wire.Type)
 	if err != nil {
@@ -83,10 +83,10 @@ func Parse(record []byte) (m Message, err error) {
 			continue
 		}
 		if member.value.Kind() != member.kind || json.Unmarshal(member.value, member.into, lenient) != nil {
-			return m, errForm
+			return m, errProtocol
 		}
 		if headers, ok := member.into.(*map[string]jsontext.Value); ok && !texts(*headers) {
-			return m, errForm
+			return m, errProtocol
 		}
 	}
 	m.Streams = len(streams)
@@ -106,7 +106,7 @@ func (m *Message) complete(id, call bool) error {
 	case Ping, Close, Ack, Sequence:
 	}
 	if !ok {
-		return errForm
+		return errProtocol
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func texts(headers map[string]jsontext.Value) bool {
 
 func text(value jsontext.Value) (s string, err error) {
 	if value.Kind() != '"' || json.Unmarshal(value, &s, lenient) != nil {
-		return "", errForm
+		return "", errProtocol
 	}
 	return s, nil
 }
@@ -131,7 +131,7 @@ func text(value jsontext.Value) (s string, err error) {
 func integer(value jsontext.Value) (int, error) {
 	n, err := strconv.ParseInt(string(value), 10, 32)
 	if err != nil {
-		return 0, errForm
+		return 0, errProtocol
 	}
 	return int(n), nil
 }

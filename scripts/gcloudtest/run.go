@@ -79,7 +79,7 @@ func Run(state string, args []string, input io.Reader, output, complaints io.Wri
 		return err
 	})
 	switch kind {
-	case Hanging, HangingOff:
+	case Hanging, HangingDone:
 		time.Sleep(time.Hour) // until it is ended from outside
 		return 1
 	case Refused, Lost:

@@ -94,10 +94,10 @@ type Kind string
 
 // The ways to fail.
 const (
-	Refused    Kind = "refused"     // nothing is changed
-	Lost       Kind = "lost"        // what was asked for is done, and the answer is that it failed
-	Hanging    Kind = "hanging"     // nothing is changed, and the call does not end by itself
-	HangingOff Kind = "hanging off" // what was asked for is done, and the call does not end by itself
+	Refused     Kind = "refused"           // nothing is changed
+	Lost        Kind = "lost"              // what was asked for is done, and the answer is that it failed
+	Hanging     Kind = "hanging"           // nothing is changed, and the call does not end by itself
+	HangingDone Kind = "hanging when done" // what was asked for is done, and the call does not end by itself
 )
 
 // Fault makes calls fail.

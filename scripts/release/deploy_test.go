@@ -241,9 +241,9 @@ func TestARollbackThatIsBrokenOffIsRunAgain(t *testing.T) {
 }
 
 func TestACallThatDoesNotEndIsEnded(t *testing.T) {
-	for _, kind := range []gcloudtest.Kind{gcloudtest.Hanging, gcloudtest.HangingOff} {
+	for _, kind := range []gcloudtest.Kind{gcloudtest.Hanging, gcloudtest.HangingDone} {
 		w := newWorld(t, "staging")
-		if kind == gcloudtest.HangingOff {
+		if kind == gcloudtest.HangingDone {
 			w.exec = nil
 		}
 		w.cloud.Change(func(s *gcloudtest.State) {

@@ -354,7 +354,7 @@ func (a *answer) explain(err error) error {
 	}
 	e := &apierr.Error{Err: fmt.Errorf("ask the model: %w", err)}
 	if !a.began && !errors.Is(err, errTooLong) {
-		e.Kind, e.Detail, e.RetryAt = apierr.Unavailable, detailAway, time.Now().Add(comeBack)
+		e.Kind, e.Detail, e.RetryAt = apierr.Unavailable, detailAway, time.Now().Add(defaultRetry)
 		if service, ok := errors.AsType[*serviceError](err); ok && !service.retryAt.IsZero() {
 			e.RetryAt = service.retryAt
 		}

@@ -26,8 +26,8 @@ const (
 	maxError = 64 << 10
 	// maxIdle is how many connections are kept for the next streams, where each needs one of its own.
 	maxIdle = 512
-	// furthest is how far ahead a service may ask us to come back.
-	furthest = 24 * time.Hour
+	// maxRetryAfter is how far ahead a service may ask us to come back.
+	maxRetryAfter = 24 * time.Hour
 )
 
 // connectionError is a connection that failed.
@@ -153,7 +153,7 @@ func (c *Client) post(ctx context.Context, text []byte, accept string) (*http.Re
 		defer func() { _ = response.Body.Close() }()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, maxError)) // what did not come is not missed
 		e := newServiceError(response.StatusCode, text)
-		e.retryAt = retryafter.Read(response.Header, time.Now(), furthest)
+		e.retryAt = retryafter.Read(response.Header, time.Now(), maxRetryAfter)
 		return nil, e
 	}
 	return response, nil

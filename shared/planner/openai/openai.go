@@ -26,8 +26,8 @@ const (
 	maxRetries = 2
 	// maxPause is the longest pause before a retry. A service that asks for a longer one is not asked again.
 	maxPause = 10 * time.Second
-	// comeBack is when a person is told to try again if the service does not say.
-	comeBack = 10 * time.Second
+	// defaultRetry is when a person is told to try again if the service does not say.
+	defaultRetry = 10 * time.Second
 	// linger is how long a stream may go on after its finish reason, to say what it cost.
 	linger = 2 * time.Second
 	// drainTime is how long to wait for the end of a stream's body once all of its events have come.
