@@ -79,7 +79,7 @@ run "a_strict_policy_that_is_not" {
 run "more_connections_than_the_database_has_and_a_chat_that_probes_cannot_reach" {
   command = plan
   variables {
-    v1       = { host = "v1.liftlog.com", connections = 101 }
+    v1       = { host = "v1.liftlog.com", connections = 140 }
     settings = { CHAT_MAX_CONNECTIONS = "1000" }
   }
   expect_failures = [terraform_data.connection_budget, terraform_data.chat]
