@@ -106,7 +106,7 @@ func BenchmarkPutUser(b *testing.B) {
 	})
 }
 
-// BenchmarkGetUsers answers for many users with pictures.
+// BenchmarkGetUsers measures answers with many users' pictures.
 func BenchmarkGetUsers(b *testing.B) {
 	deps := functionstest.NewDeps(b, postgres.Options{URL: pgtest.URL(b), MaxConns: 4})
 	handler := functionstest.Handler(deps)

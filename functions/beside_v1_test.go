@@ -57,8 +57,8 @@ func v1PutEvent(t *testing.T, user, event uuid.UUID) (statements []string) {
 	return statements
 }
 
-// ownWrites are requests for everything that changes what is stored of a user, but deleting the user: its cascade locks in no
-// order, and doing again what became its victim is the remedy.
+// ownWrites are requests for everything that changes what is stored of a user, except for deleting the user: its cascade locks
+// rows in no fixed order, and a victim of its deadlocks is run again.
 var ownWrites = map[string]func(a functionstest.Account, event uuid.UUID) string{
 	"CreateUser": func(functionstest.Account, uuid.UUID) string { return "{}" },
 	"PutUser": func(a functionstest.Account, _ uuid.UUID) string {
@@ -89,7 +89,8 @@ const ownPayload = "b3Vycw=="
 // bothRounds is how many times v1 and ours write together.
 const bothRounds = 10_000
 
-// v1Tx runs what v1 does in one transaction. v1 answers 500 where a row that it counts on is gone: errV1Counted.
+// v1Tx runs what v1 does in one transaction. It returns errV1Counted when a row is gone that v1 counts on, for which v1 answers
+// 500.
 func v1Tx(ctx context.Context, conn *pgx.Conn, fn func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, conn, fn)
 }
@@ -127,7 +128,7 @@ func deleteEach[K any](ctx context.Context, tx pgx.Tx, read, remove string, args
 // written is one event, from before it was sent until it was known to be stored.
 type written struct{ begun, ended time.Time }
 
-// both is one user of whom v1 and ours write at once, and what has to be true of it.
+// both is one user whose rows v1 and v2 write at the same time, and what has to be true of them.
 type both struct {
 	functionstest.Account
 	shared  []uuid.UUID // events that either side stores
@@ -158,7 +159,7 @@ func (b *both) take(messages ...uuid.UUID) {
 	}
 }
 
-// v1Writes does the n-th thing that v1 does of a user.
+// v1Writes makes the n-th of the changes that v1 makes to a user.
 func (b *both) v1Writes(t *testing.T, conn *pgx.Conn, worker, n int) error {
 	t.Helper()
 	ctx := t.Context()
@@ -247,7 +248,7 @@ func v1Cleans(ctx context.Context, conn *pgx.Conn, between func() error) error {
 	})
 }
 
-// oursWrite does the n-th thing that the function does of a user.
+// oursWrite makes the n-th of the changes that the function makes to a user.
 func (b *both) oursWrite(t *testing.T, handler http.Handler, route manifest.Route, n int) error {
 	t.Helper()
 	event, message, begun := b.shared[n%len(b.shared)], uuid.New(), time.Now()
@@ -293,7 +294,7 @@ func (b *both) taken(w *httptest.ResponseRecorder) error {
 	return nil
 }
 
-// look is one of a reader's: when it began, and the newest time that it has seen by its end.
+// look is a reader's look at the feed: when it began, and the newest time that was seen by its end.
 type look struct{ begun, since time.Time }
 
 // reader is what somebody has seen who follows the user.
@@ -327,9 +328,9 @@ func (b *both) read(t *testing.T, handler http.Handler, isLast func() bool) (r r
 	return r, nil
 }
 
-// TestOursBesideV1 lets v1 and ours write the same at once, from several connections each. Neither is ever ended as a deadlock's
-// victim, v1's clean-up misses no row, each message is handed over once, and times are in the order of storing, so that a reader
-// who goes on from the newest event passes over none.
+// TestOursBesideV1 lets v1 and v2 write the same rows at once, from several connections each. Neither is ever ended as a
+// deadlock's victim, v1's clean-up misses no row, each message is handed over once, and times are in the order of storing, so
+// that a reader who goes on from the newest event passes over none.
 func TestOursBesideV1(t *testing.T) {
 	t.Parallel()
 	url := pgtest.DurableURL(t)
@@ -436,8 +437,8 @@ func TestOursBesideV1(t *testing.T) {
 	assert.Zero(t, deadlocks(t, url))
 }
 
-// requireOrder holds the times of both sides to the order of storing: what was stored before the storing of another event began
-// is the older one. And a reader passes over no event that was stored before it looked.
+// requireOrder checks that the times of both sides are in the order of storing: what was stored before the storing of another
+// event began is the older one. And a reader passes over no event that was stored before it looked.
 func (b *both) requireOrder(t *testing.T, conn *pgx.Conn, r reader) {
 	t.Helper()
 	type event struct {
@@ -469,8 +470,8 @@ func (b *both) requireOrder(t *testing.T, conn *pgx.Conn, r reader) {
 	}
 }
 
-// TestV1ChangesUsersOfOurs has v1 make, change and delete a user whom ours write of as well: tags and clocks are never those of a
-// user who is gone.
+// TestV1ChangesUsersOfOurs has v1 make, change and delete a user whose rows v2 writes as well: tags and clocks are never those of
+// a user who is gone.
 func TestV1ChangesUsersOfOurs(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
@@ -552,8 +553,8 @@ func requireNothingLeft(t *testing.T, conn *pgx.Conn, user uuid.UUID) {
 	require.Zero(t, left)
 }
 
-// TestAUserIsDeletedBesideV1 deletes users of whom v1 writes: what becomes a deadlock's victim is done again, and what v1 writes
-// afterwards is refused by the keys.
+// TestAUserIsDeletedBesideV1 deletes users whose rows v1 is writing: what becomes a deadlock's victim is done again, and what v1
+// writes afterwards is refused by the keys.
 func TestAUserIsDeletedBesideV1(t *testing.T) {
 	t.Parallel()
 	url := pgtest.DurableURL(t)

@@ -171,9 +171,9 @@ func (o *outage) step() {
 	}
 }
 
-// during lets users act before, while and after the fault happens, which is over when fault returns. It fails the test if anything
-// else came of it than answers and being asked to come back, if anything is lost that was acknowledged, or if the service
-// is not back as soon as its database is.
+// during lets users act before, during and after the fault, which is over when fault returns. It fails the test if users get
+// anything but answers and requests to come back, if anything is lost that was acknowledged, or if the service is not back as
+// soon as its database is.
 func (o *outage) during(fault func()) (refused int) {
 	o.t.Helper()
 	o.operate(`DELETE FROM user_inbox_items`, `DELETE FROM user_events`)

@@ -104,7 +104,7 @@ func TestRoundTrips(t *testing.T) {
 			`,"encryptedPayload":{"encryptedPayload":"QQ==","iv":{"value":"QUJDREVGR0hJSktMTU5PUA=="}},"expiry":"2099-01-01"}`)
 		step("plan", "POST", "/v2/ai/workout", functionstest.GoodWorkout)
 		step("delete", "POST", "/v2/user/delete", user.Login("id")+"}")
-		// That something is missing takes another look.
+		// Before something is called missing, the database is looked at once more.
 		step("get nobody", "GET", "/v2/user/"+user.ID.String(), "")
 		step("get many and nobody", "POST", "/v2/users", fmt.Sprintf(`{"ids":[%q]}`, user.ID))
 		step("put nobody", "PUT", "/v2/user", profile)
@@ -120,7 +120,7 @@ func TestRoundTrips(t *testing.T) {
 	}, play())
 }
 
-// TestWalls holds packages to what they may know.
+// TestWalls checks that packages import only what they may know.
 func TestWalls(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/liftlog/liftlog-api/"

@@ -50,7 +50,7 @@ const (
 	handshake = `{"protocol":"json","version":1}` + rs
 )
 
-// script is a conversation whose answers a test makes. What is said in it is gathered.
+// script is a conversation whose answers a test makes. It keeps what is said in it.
 type script[S any] struct {
 	answer func(ctx context.Context, message string, yield func(S) error) error
 
@@ -81,7 +81,7 @@ func (s *script[S]) Send(ctx context.Context, message string, yield planner.Yiel
 	return s.answer(ctx, message, steps(yield))
 }
 
-// steps yields steps that are there.
+// steps turns yield into a function that takes a step.
 func steps[S any](yield planner.Yield[S]) func(S) error {
 	return func(step S) error { return yield(func() (S, bool) { return step, true }) }
 }
@@ -115,7 +115,7 @@ func (l *logged) lines(t *testing.T, message string) (lines []map[string]any) {
 	return lines
 }
 
-// pipes is a network without one: it lets a hub be served within a bubble of [synctest], where time costs nothing.
+// pipes is a network in memory: with it a hub is served within a bubble of [synctest], where time costs nothing.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -265,7 +265,7 @@ func (b *bench) negotiateAt(t *testing.T, path, query, authorization string) (n 
 	return n
 }
 
-// client is the other side of a connection. All that arrives is gathered.
+// client is the other side of a connection. It keeps all that arrives.
 type client struct {
 	socket *websocket.Conn
 
@@ -304,7 +304,7 @@ func (b *bench) open(t *testing.T, authorization string) *client {
 	return b.openAt(t, path, authorization)
 }
 
-// openAt does so at one of the hubs.
+// openAt does the same at one of the hubs.
 func (b *bench) openAt(t *testing.T, path, authorization string) *client {
 	t.Helper()
 	token := b.negotiateAt(t, path, "?negotiateVersion=1", authorization).ConnectionToken
@@ -349,7 +349,7 @@ func (c *client) send(t *testing.T, text string) {
 	require.NoError(t, c.socket.WriteMessage(websocket.TextMessage, []byte(text)))
 }
 
-// take returns the records that came since the last time, once nothing more happens without time going by.
+// take returns the records that came since the last call, once nothing more happens at this moment of the bubble's time.
 func (c *client) take() (records []string) {
 	synctest.Wait()
 	c.mu.Lock()
@@ -358,7 +358,7 @@ func (c *client) take() (records []string) {
 	return records
 }
 
-// takeSoon returns the records that came since the last time, those included that wait for others to be written.
+// takeSoon is like take, and includes records that wait until others are written.
 func (c *client) takeSoon() []string {
 	time.Sleep(100 * time.Millisecond)
 	return c.take()

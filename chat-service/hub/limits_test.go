@@ -83,7 +83,7 @@ func byAddress(ctx context.Context, authorization string) (hub.Caller, error) {
 	return caller, err
 }
 
-// tryOpen returns how one more connection is answered.
+// tryOpen returns the status with which one more connection is answered.
 func tryOpen(t *testing.T, b *bench, authorization string) (status int) {
 	t.Helper()
 	_, status, _ = b.connect(t, "", http.Header{"Authorization": {authorization}})

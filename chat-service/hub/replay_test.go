@@ -99,7 +99,7 @@ var exceptions = map[string]exception{
 	"connect with an id in use by long polling":         {why: noOther, skip: true},
 }
 
-// exceptionsV2 are those of /ai-chat-v2 beside them.
+// exceptionsV2 are those of /ai-chat-v2 alone.
 var exceptionsV2 = map[string]exception{
 	"SendMessage, null": {
 		why:  "nothing was said, as in /ai-chat: v1 asks its model with a message that is none",
@@ -117,7 +117,7 @@ var exceptionsV2 = map[string]exception{
 	},
 }
 
-// recordings are of both hubs.
+// recordings are those of both hubs.
 var recordings = []struct {
 	path      string
 	scenarios int
@@ -345,7 +345,7 @@ func expand(frame string) string {
 
 func isStep(record string) bool { return strings.HasPrefix(record, `{"type":1,`) }
 
-// compare holds what came to what was recorded. Of the steps of an answer v2 leaves some out: their last one before the
+// compare checks what came against what was recorded. Of the steps of an answer v2 leaves some out: their last one before the
 // answer's completion has to be the same, and where an answer was broken off, some have to be there if some were. A want of
 // ReceiveMessage stands for any steps.
 func compare(t *testing.T, want, got []string) {
@@ -366,7 +366,7 @@ func compare(t *testing.T, want, got []string) {
 	}
 }
 
-// lastSteps leaves the last one of steps that follow each other.
+// lastSteps keeps only the last one of steps that follow each other.
 func lastSteps(all []string) (some []string) {
 	for i, record := range all {
 		if isStep(record) && i+1 < len(all) && isStep(all[i+1]) && !strings.Contains(all[i+1], "The model ") {

@@ -58,7 +58,7 @@ func TestAStormOfCalls(t *testing.T) {
 	}
 }
 
-// scriptedStorm is one over a conversation that notices two answers at once.
+// scriptedStorm is a storm over a conversation that notices two answers at once.
 func scriptedStorm(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	slowly := func(ctx context.Context, said string, yield func(planner.Step) error) error {
@@ -102,7 +102,7 @@ func (pensive) Answer(ctx context.Context, r planner.Request, yield func(planner
 	return a, u, nil
 }
 
-// modelStorm is one over the planner's own conversations.
+// modelStorm is a storm over the planner's own conversations.
 func modelStorm(t *testing.T, random *rand.Rand, path string) {
 	t.Helper()
 	endpoints, err := hub.Endpoints(planner.New(pensive{}), "")

@@ -123,7 +123,7 @@ func TestATimeThatGoesBackIsOutrun(t *testing.T) {
 	assert.Equal(t, ahead.Add(2*time.Microsecond), events[1].Timestamp.UTC())
 }
 
-// TestATimeIsLaterThanThoseOfAllEventsThere stores events as a v1 does whose clock is ahead.
+// TestATimeIsLaterThanThoseOfAllEventsThere stores events like a v1 whose clock is ahead.
 func TestATimeIsLaterThanThoseOfAllEventsThere(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -38,7 +38,7 @@ func newInstance(keys ...[]byte) *instance {
 	return i
 }
 
-// people are created by the instance, with tags of its.
+// people are created by the instance, with tags of its first key.
 func people(t *testing.T, db *postgres.DB, by *instance, n int) (all []person) {
 	t.Helper()
 	for range n {

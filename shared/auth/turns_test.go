@@ -37,7 +37,7 @@ func holdHashes(v *Verifier) (begun, goOn chan struct{}) {
 	return begun, goOn
 }
 
-// requireUserCallers waits until so many are at work or waiting for the user, and for no slot beside that.
+// requireUserCallers waits until this many are at work or waiting for the user, and nobody waits for a slot.
 func requireUserCallers(t *testing.T, v *Verifier, user uuid.UUID, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {

@@ -24,7 +24,7 @@ type scene struct {
 	full   string // who was sent away
 }
 
-// enter has somebody enter and work for a second.
+// enter has the named clients enter and work for a second each.
 func (s *scene) enter(ctx context.Context, names string, first bool) {
 	for _, name := range []byte(names) {
 		go func() {
@@ -45,7 +45,7 @@ func (s *scene) enter(ctx context.Context, names string, first bool) {
 	}
 }
 
-// end waits until nobody is left, and that nothing is.
+// end waits until nobody is left, and checks that the queue is empty.
 func (s *scene) end(t *testing.T) {
 	t.Helper()
 	time.Sleep(time.Hour)

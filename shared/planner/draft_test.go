@@ -110,7 +110,7 @@ func last(steps []Step) (step Step) {
 	return step
 }
 
-// grows holds when the later step goes on where the earlier one was, with numbers that are there or not, but never others.
+// grows reports whether the later step continues the earlier one: numbers may be missing at first, but do not change.
 func grows(earlier, later Step) bool {
 	if earlier.Plan == nil || later.Plan == nil {
 		return strings.HasPrefix(later.Message, earlier.Message)

@@ -22,7 +22,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/serve"
 )
 
-// enough is longer than anything here takes by itself, by what a machine under load may add.
+// enough is longer than anything here takes, even on a machine under load.
 const enough = time.Minute
 
 // program is a server that runs.

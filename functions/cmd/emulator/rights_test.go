@@ -108,7 +108,7 @@ type instance struct {
 	gate *postgres.Gate
 }
 
-// stores are the outside of the system.
+// stores stand in for all that is outside of the system.
 type stores struct {
 	model      *plannertest.Server
 	revenueCat *purchasetest.Store
@@ -210,7 +210,7 @@ func (r restricted) play(tb testing.TB, group grants.Group, cases []recorded.Cas
 	}
 }
 
-// playRenewal has a password checked whose fast proof is of another key.
+// playRenewal has a password checked whose tag was made by another key.
 func (r restricted) playRenewal(tb testing.TB, server *httptest.Server) {
 	tb.Helper()
 	post := func(method, path, body string) *http.Response {
@@ -508,7 +508,7 @@ func TestMigrationsRunAsTheOwnersMember(t *testing.T) {
 	_, err = v1.Exec(t.Context(), `UPDATE users SET last_accessed = now(); ALTER TABLE users ADD COLUMN later text; ALTER TABLE users DROP COLUMN later;
 		INSERT INTO "__EFMigrationsHistory" VALUES ('later', '11'); DELETE FROM "__EFMigrationsHistory" WHERE "MigrationId" = 'later'`)
 	require.NoError(t, err)
-	// And without the owner's group a migration is refused before it begins.
+	// Without the owner's group a migration is refused before it begins.
 	r.exec(t, fmt.Sprintf(`REVOKE liftlog_owner FROM "%s"`, r.logins.Login("migrate")))
 	r.exec(t, `DELETE FROM v2_user_migrations WHERE version_id > 3`)
 	require.ErrorContains(t, migrations.Up(t.Context(), databases, discard), "permission denied")

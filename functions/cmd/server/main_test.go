@@ -408,7 +408,7 @@ func TestALongFeedIsAnsweredInLittleMemoryAndSlowReadersHoldNoConnection(t *test
 	body := newFeed(t, db, events)
 	s := start(t, "GetEvents", url)
 	idle := s.resident(t, "VmRSS")
-	// As many readers as come to one instance but one, who read slowly for now: who takes nothing is cut off.
+	// All readers but one that an instance takes, who read slowly: whoever takes nothing would be cut off.
 	route, _ := functions.Manifest().Find("GetEvents")
 	hurry := make(chan struct{})
 	goOn := sync.OnceFunc(func() { close(hurry) })
@@ -492,7 +492,7 @@ func TestAFeedThatFailsHalfWayBreaksTheConnection(t *testing.T) {
 	}
 }
 
-// raced reports whether the binary looks for races, which costs memory.
+// raced reports whether the binary was built with the race detector, which costs memory.
 func raced() bool {
 	info, _ := debug.ReadBuildInfo()
 	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

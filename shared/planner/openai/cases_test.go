@@ -21,7 +21,7 @@ import (
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 )
 
-// pipes is a network without one, for a bubble of [synctest], where time costs nothing.
+// pipes is a network in memory, for a bubble of [synctest], where time costs nothing.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}

@@ -60,7 +60,7 @@ func load(t *testing.T, url string, files ...string) {
 	}
 }
 
-// exec runs statements on a connection of their own, since a dump changes settings.
+// exec runs statements on a connection of its own, because a dump changes settings.
 func exec(t *testing.T, url, statements string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)

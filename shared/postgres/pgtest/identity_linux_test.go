@@ -22,8 +22,8 @@ func needRoot(t *testing.T) identity {
 	return nobody
 }
 
-// world makes the test binary and a folder that any user can reach.
-func world(t *testing.T) string {
+// publicFolder makes a folder that any user can reach.
+func publicFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "pgtest-") //nolint:usetesting // the tests' own folder may be out of others' reach
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func world(t *testing.T) string {
 func TestAnOrdinaryUserStartsAServer(t *testing.T) {
 	t.Parallel()
 	nobody := needRoot(t)
-	dir := world(t)
+	dir := publicFolder(t)
 	own, err := os.Executable()
 	require.NoError(t, err)
 	content, err := os.ReadFile(own)
@@ -55,7 +55,7 @@ func TestRootWithoutNamespacesBecomesAnotherUser(t *testing.T) {
 	binaries, err := find(os.Getenv("PATH"), debianBinaries, fetchEmbedded)
 	require.NoError(t, err)
 	as.other = true
-	f := folder{path: world(t), binaries: binaries, ephemeral: true, as: as}
+	f := folder{path: publicFolder(t), binaries: binaries, ephemeral: true, as: as}
 	_, err = f.initialize(t.Context())
 	require.NoError(t, err)
 	info, err := os.Stat(filepath.Join(f.data(), "PG_VERSION"))
