@@ -61,7 +61,7 @@ resource "google_compute_global_forwarding_rule" "https" {
   target                = google_compute_target_https_proxy.main.id
 }
 
-# Port 80 only says where the API is. 308 keeps the method.
+# Port 80 only redirects to https. 308 keeps the method.
 resource "google_compute_url_map" "redirect" {
   name = "liftlog-redirect"
 
@@ -132,7 +132,7 @@ resource "google_compute_backend_service" "v1" {
   load_balancing_scheme = "EXTERNAL_MANAGED"
   protocol              = "HTTPS"
   security_policy       = google_compute_security_policy.policy["usual"].id
-  # A host on the internet knows itself by its own name.
+  # A host on the internet expects its own name as Host.
   custom_request_headers = try(var.v1.host, null) == null ? null : ["Host: ${var.v1.host}"]
 
   backend {

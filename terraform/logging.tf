@@ -30,7 +30,7 @@ resource "google_logging_project_sink" "denied" {
   unique_writer_identity = true
 }
 
-# Figures out of the programs' own lines.
+# Metrics made of the programs' own log lines.
 locals {
   program_lines = "resource.type=\"cloud_run_revision\" AND log_id(\"run.googleapis.com/stderr\")"
   log_metrics = {

@@ -114,7 +114,7 @@ resource "google_cloud_run_v2_service" "service" {
   depends_on = [module.program] # a revision reads its secrets when it starts
 }
 
-# One that is in use cannot be replaced: another name for another target, and the old one goes last.
+# A group that is in use cannot be replaced in place: the new one gets another name, and the old one is removed last.
 resource "google_compute_region_network_endpoint_group" "service" {
   name                  = "${var.name}-${substr(sha256("${var.region}/${google_cloud_run_v2_service.service.name}"), 0, 8)}"
   region                = var.region
