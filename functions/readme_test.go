@@ -74,7 +74,7 @@ func folders(t *testing.T, root string) map[string]bool {
 			return err
 		}
 		if entry.IsDir() {
-			if strings.HasPrefix(entry.Name(), ".") || slices.Contains([]string{"build", "node_modules", "testdata"}, entry.Name()) {
+			if strings.HasPrefix(entry.Name(), ".") || slices.Contains([]string{"build", "generated", "node_modules", "testdata"}, entry.Name()) {
 				return fs.SkipDir
 			}
 			return nil

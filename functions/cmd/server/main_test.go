@@ -246,16 +246,16 @@ func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
 	})
 	t.Run("a statement that waits for a lock", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, "CreateUser", url)
+		s := start(t, "GetUser", url)
 		tx, err := db.Begin(t.Context())
 		require.NoError(t, err)
 		defer func() { _ = tx.Rollback(t.Context()) }()
 		_, err = tx.Exec(t.Context(), `LOCK TABLE users`)
 		require.NoError(t, err)
 		answered := make(chan *http.Response, 1)
-		create := s.request(t, "POST", "/v2/user/create", strings.NewReader("{}"))
+		get := s.request(t, "GET", "/v2/user/somebody", nil)
 		go func() {
-			response, err := http.DefaultClient.Do(create)
+			response, err := http.DefaultClient.Do(get)
 			if assert.NoError(t, err) {
 				_ = response.Body.Close()
 			}
@@ -264,7 +264,7 @@ func TestSIGTERMEndsItInTimeWhateverRuns(t *testing.T) {
 		require.Eventually(t, func() bool {
 			var waiting bool
 			err := db.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
-				WHERE application_name = 'CreateUser' AND datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
+				WHERE application_name = 'GetUser' AND datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
 			return err == nil && waiting
 		}, time.Minute, 5*time.Millisecond)
 		require.NoError(t, s.Cmd.Process.Signal(syscall.SIGTERM))
@@ -434,7 +434,7 @@ func TestALongFeedIsAnsweredInLittleMemoryAndSlowReadersHoldNoConnection(t *test
 				}
 			}
 			rest, readErr := io.Copy(io.Discard, response.Body)
-			assert.NoError(t, errors.Join(err, readErr))
+			assert.NoError(t, errors.Join(err, readErr), "%s", s.Log)
 			assert.Greater(t, size+rest, int64(events*eventSize))
 		})
 	}
