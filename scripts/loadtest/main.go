@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,8 +175,8 @@ func (b *bench) launchAt(ctx context.Context, address, program string, environ .
 		return nil, err
 	}
 	p := &process{base: "http://" + address, ended: make(chan struct{})}
-	p.cmd = exec.Command(program) //nolint:gosec,noctx // the program to measure, which is told to stop and not killed
-	p.cmd.Env = append(environ, "PORT="+port, "DATABASE_URL="+b.url, "CREDENTIAL_KEY="+credentialKey)
+	p.cmd = exec.Command(program) //nolint:noctx // the program to measure, which is told to stop and not killed
+	p.cmd.Env = slices.Concat(environ, []string{"PORT=" + port, "DATABASE_URL=" + b.url, "CREDENTIAL_KEY=" + credentialKey})
 	p.cmd.Stderr = &p.said
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt in the terminal is this process's to pass on
 	began := time.Now()

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -50,7 +51,13 @@ func (o *phoneOptions) parse(args []string) error {
 		}
 		return nil
 	}
+	noFolder := func(path string) bool {
+		info, err := os.Stat(filepath.Dir(path))
+		return path != "" && (err != nil || !info.IsDir())
+	}
 	return errors.Join(
+		refuse(noFolder(o.svg), "--svg: there is no folder for "+o.svg),
+		refuse(noFolder(o.json), "--json: there is no folder for "+o.json),
 		refuse(flags.NArg() > 0, "phones takes flags only: --help lists them"),
 		refuse(o.phones < 1 || o.phones > maxPhones, fmt.Sprintf("--phones has to be from 1 to %d", maxPhones)),
 		refuse(o.overload < 0 || o.overload > maxPhones, fmt.Sprintf("--overload has to be from 0 to %d", maxPhones)),
@@ -105,7 +112,7 @@ func runPhones(ctx context.Context, b *bench, args []string) error {
 
 // locally measures the programs on this machine.
 func (p *phones) locally(ctx context.Context) error {
-	model, err := plannertest.Start(plannertest.WithPace(modelPace, modelPiece))
+	model, err := plannertest.Start(plannertest.WithPace(modelPace, modelPiece)) //nolint:contextcheck // it lives until it is closed
 	if err != nil {
 		return err
 	}
@@ -185,7 +192,7 @@ func (p *phones) beset(ctx context.Context) {
 }
 
 // progressEvery is how often a run says how far it is.
-const progressEvery = 2 * time.Second
+const progressEvery = 5 * time.Second
 
 // pass lets the time of a stage go by, and says how far it is.
 func (p *phones) pass(ctx context.Context, whole time.Duration) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -114,8 +115,7 @@ func converse(socket *websocket.Conn) outcome {
 	send := func(record string) error { return socket.WriteMessage(websocket.TextMessage, []byte(record+separator)) }
 	err := send(`{"protocol":"json","version":1}`)
 	if err == nil {
-		call, _ := json.Marshal(object{"type": 1, "invocationId": "0", "target": "SendMessage", "arguments": []any{"How often should I train?", planVersion}})
-		err = send(string(call))
+		err = send(fmt.Sprintf(`{"type":1,"invocationId":"0","target":"SendMessage","arguments":["How often should I train?",%d]}`, planVersion))
 	}
 	answered := false
 	for err == nil {

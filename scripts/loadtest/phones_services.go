@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -203,11 +204,11 @@ func outcomeOfStatus(status int, header http.Header) outcome {
 	case status == http.StatusOK:
 		return outcome{}
 	case again && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable):
-		return outcome{refused, fmt.Sprint(status), status}
+		return outcome{refused, strconv.Itoa(status), status}
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return outcome{failed, fmt.Sprintf("%d without Retry-After", status), status}
 	default:
-		return outcome{failed, fmt.Sprint(status), status}
+		return outcome{failed, strconv.Itoa(status), status}
 	}
 }
 

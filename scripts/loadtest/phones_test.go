@@ -43,7 +43,7 @@ func TestPhonesMeasureThePrograms(t *testing.T) {
 	t.Parallel()
 	needServer(t)
 	programs, temporary, results := t.TempDir(), t.TempDir(), t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-o", programs+"/", "./functions/cmd/server", "./chat-service")
+	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-ldflags=-s -w", "-o", programs+"/", "./functions/cmd/server", "./chat-service")
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the programs: %v\n%s", err, said)
 	}
@@ -116,6 +116,7 @@ func TestWhatPhonesCannotDoIsSaid(t *testing.T) {
 		"--phones 0":                     "--phones has to be from 1 to 20000",
 		"--phones -1":                    "--phones has to be from 1 to 20000",
 		"--hold 0s":                      "--hold has to be some time",
+		"--svg /nowhere/x.svg":           "--svg: there is no folder for /nowhere/x.svg",
 		"--think -1s":                    "cannot be less than nothing",
 		"--overload 5 --url http://x":    "--overload is for the programs of this machine",
 		"--url http://x --accounts 1":    "--accounts has to be from 2",
