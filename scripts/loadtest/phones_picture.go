@@ -50,7 +50,9 @@ func (p *phones) draw(path string) error {
 	canvas := vgsvg.New(pictureWidth, 2*pictureHeight)
 	whole := draw.New(canvas)
 	plots := [][]*plot.Plot{{routes}, {times}}
-	for i, row := range plot.Align(plots, draw.Tiles{Rows: 2, Cols: 1, PadY: vg.Centimeter}, whole) {
+	for i, row := range plot.Align(plots, draw.Tiles{
+		Rows: 2, Cols: 1, PadY: vg.Centimeter, PadTop: vg.Centimeter / 2, PadRight: vg.Centimeter, PadBottom: vg.Centimeter / 2,
+	}, whole) {
 		plots[i][0].Draw(row[0])
 	}
 	var text bytes.Buffer
