@@ -59,7 +59,6 @@ func run(ctx context.Context, args, environ []string, logs io.Writer) error {
 	defer func() { _ = listener.Close() }()
 	log := logging.New(logs, c.Service.LogLevel)
 	slog.SetDefault(log)
-	debug.SetGCPercent(50) // a function's heap is small beside its program: to collect it twice as often costs little
 	debug.SetMemoryLimit(route.MemoryLimit())
 	deps, gate, closeAll, err := functions.Open(ctx, c, route.Function, route.Pool, log)
 	if err != nil {
