@@ -68,6 +68,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		db.primary = &primary{tables: o.Tables, gate: o.Gate}
 	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		registerUUID(conn.TypeMap())
 		if db.primary == nil {
 			return nil
 		}
