@@ -126,7 +126,7 @@ func (r *routes) fill(ctx context.Context) (err error) {
 		return err
 	}
 	for what, since := range map[string]time.Time{thirtyEvents: time.Now().AddDate(-1, 0, 0), nothingNew: time.Now()} {
-		if r.questions[what], err = r.ask(ctx, read, since); err != nil {
+		if r.questions[what], err = r.ask(ctx, what, read, since); err != nil {
 			return err
 		}
 	}
@@ -150,8 +150,8 @@ func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.
 }
 func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// ask asks for what the users have published since, to see what is sent to the database.
-func (r *routes) ask(ctx context.Context, of []account, since time.Time) (q question, err error) {
+// ask asks for what the users have published since, to see what is sent to the database. It leaves files that are named by what it is.
+func (r *routes) ask(ctx context.Context, what string, of []account, since time.Time) (q question, err error) {
 	var sent statements
 	db, err := postgres.Open(ctx, postgres.Options{URL: r.url, MaxConns: 1, Application: "loadtest", Tracer: &sent})
 	if err != nil {
@@ -175,7 +175,7 @@ func (r *routes) ask(ctx context.Context, of []account, since time.Time) (q ques
 	if err != nil {
 		return q, err
 	}
-	name := r.file("question-" + strconv.Itoa(len(r.questions)))
+	name := r.file(strings.ReplaceAll(what, " ", "-"))
 	q = question{name + ".json", []string{"-n", "-f", name + ".sql"}}
 	if err := os.WriteFile(q.body, body, 0o600); err != nil {
 		return q, err
