@@ -142,7 +142,7 @@ func (b *bench) serve(ctx context.Context, target string, environ ...string) (*p
 }
 
 // readyTime is longer than a program takes to be ready, by what a machine under load may add.
-const readyTime = 20 * time.Second
+const readyTime = time.Minute
 
 // launch starts the program on a free port and waits until it is ready.
 func (b *bench) launch(ctx context.Context, program string, environ ...string) (*process, error) {
