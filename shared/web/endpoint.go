@@ -112,7 +112,12 @@ func Stream[Req, Res any](fn func(context.Context, Req, *jsontext.Encoder) error
 		late := time.AfterFunc(route.handlerTime(), func() { cancel(context.DeadlineExceeded) })
 		defer late.Stop()
 		out := &streamWriter{w: w, begin: func() { late.Stop() }}
-		buffered := bufio.NewWriterSize(out, streamBuffer)
+		buffered, _ := streamBuffers.Get().(*bufio.Writer)
+		buffered.Reset(out)
+		defer func() {
+			buffered.Reset(nil) // it keeps the answer's writer otherwise
+			streamBuffers.Put(buffered)
+		}()
 		if err = fn(ctx, req, jsontext.NewEncoder(buffered, encoding)); err == nil {
 			err = buffered.Flush()
 		}
@@ -235,6 +240,9 @@ func isJSON(mediaType string) bool {
 // streamBuffer is how much of a stream, in bytes, is gathered before it goes out. A failure until then is still a
 // proper error.
 const streamBuffer = 32 << 10
+
+// streamBuffers holds their memory between requests: most streams are short.
+var streamBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, streamBuffer) }}
 
 // streamWriter says when the first byte goes out, and whose fault it is that one cannot.
 type streamWriter struct {
