@@ -568,13 +568,13 @@ func TestConnectionsServeAgain(t *testing.T) {
 	server := plannertest.New(plannertest.WithPace(0, 8))
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	web := &http.Server{Handler: server, ReadHeaderTimeout: time.Second, ConnState: func(_ net.Conn, s http.ConnState) {
+	web := &http.Server{Handler: server, ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
 			opened++ // by the one goroutine that accepts
 		}
 	}}
 	go func() { _ = web.Serve(listener) }()
-	client := openai.New(model("http://"+listener.Addr().String()+"/v1"), openai.WithLimits(quick))
+	client := openai.New(model("http://"+listener.Addr().String()+"/v1"))
 	for range 3 {
 		for _, w := range ways {
 			_, _, _, err := w.ask(t.Context(), client)
