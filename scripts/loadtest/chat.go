@@ -54,7 +54,10 @@ type hub struct{ path, call, before string }
 
 var hubs = []hub{
 	{"/ai-chat", `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello"]}`, `"arguments":[{"message":"`},
-	{"/ai-chat-v2", `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello",3]}`, `"arguments":[{"type":"messageResponse","message":"`},
+	{
+		"/ai-chat-v2", `{"type":1,"invocationId":"0","target":"SendMessage","arguments":["hello",3]}`,
+		`"arguments":[{"type":"messageResponse","message":"`,
+	},
 }
 
 // socket is a client that takes as little of this machine as it can: a websocket by hand.
@@ -101,7 +104,7 @@ func open(ctx context.Context, base string, at hub) (*socket, error) {
 
 // send sends a record of at most 124 bytes, in a frame whose mask changes nothing.
 func (s *socket) send(record string) error {
-	_, err := s.Write(append([]byte{0x81, 0x80 | byte(len(record)+1), 0, 0, 0, 0}, record+separator...))
+	_, err := s.Write(append([]byte{0x81, 0x80 | byte(len(record)+1), 0, 0, 0, 0}, record+separator...)) //nolint:gosec // records are short
 	return err
 }
 
@@ -239,7 +242,8 @@ func (c clock) model(w http.ResponseWriter, r *http.Request) {
 		if finish != "null" {
 			finish = strconv.Quote(finish)
 		}
-		_, err := fmt.Fprintf(w, `data: {"id":"x","object":"chat.completion.chunk","model":"x","choices":[{"index":0,"delta":{"content":%s},"finish_reason":%s}]}`+"\n\n",
+		_, err := fmt.Fprintf(w, `data: {"id":"x","object":"chat.completion.chunk","model":"x",`+
+			`"choices":[{"index":0,"delta":{"content":%s},"finish_reason":%s}]}`+"\n\n",
 			strconv.Quote(content), finish)
 		return err == nil && control.Flush() == nil
 	}
@@ -304,7 +308,8 @@ func (b *bench) streams(ctx context.Context) error {
 	at := func(part float64) float64 {
 		return float64(delays[int(part*float64(len(delays)-1))].Microseconds()) / 1000
 	}
-	fmt.Printf("chat, %d conversations at %.0f tokens a second: %d tokens late by %.0f ms (p50), %.0f ms (p99), of which up to %d ms are the coalescing; "+
+	fmt.Printf("chat, %d conversations at %.0f tokens a second: %d tokens late by %.0f ms (p50), %.0f ms (p99), "+
+		"of which up to %d ms are the coalescing; "+
 		"%.2f cores, %d MiB at most\n", conversations, time.Second.Seconds()/tokenEvery.Seconds(), len(delays), at(.5), at(.99), coalescing.Milliseconds(),
 		(ended-began).Seconds()/time.Since(start).Seconds(), peak>>20)
 	return err

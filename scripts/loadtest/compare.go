@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -42,7 +43,8 @@ func row(c comparison, database string, connections int, ours, yardstick []float
 		}
 		return fmt.Sprintf("%.0f", n)
 	}
-	return fmt.Sprintf(tableRow, route, database, fmt.Sprint(connections), number(median(ours)), number(median(yardstick)), fmt.Sprintf("%.2f", ratio), goal)
+	return fmt.Sprintf(tableRow, route, database, strconv.Itoa(connections), number(median(ours)), number(median(yardstick)),
+		fmt.Sprintf("%.2f", ratio), goal)
 }
 
 func median(numbers []float64) float64 {

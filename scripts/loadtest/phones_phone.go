@@ -134,7 +134,7 @@ const after = time.Second
 // only.
 func (ph *phone) live(ctx context.Context, leave <-chan struct{}) {
 	thought := func() bool {
-		wait := min(time.Duration(mathrand.ExpFloat64()*float64(ph.wait)), 4*ph.wait) //nolint:gosec // chance is no secret
+		wait := min(time.Duration(mathrand.ExpFloat64()*float64(ph.wait)), 4*ph.wait)
 		if ph.troubled.Swap(false) {
 			wait = max(wait, after)
 		}
@@ -142,7 +142,7 @@ func (ph *phone) live(ctx context.Context, leave <-chan struct{}) {
 	}
 	for {
 		ph.open(ctx)
-		for range 1 + mathrand.IntN(3) { //nolint:gosec // chance is no secret
+		for range 1 + mathrand.IntN(3) {
 			if !thought() {
 				return
 			}
@@ -156,7 +156,7 @@ func (ph *phone) live(ctx context.Context, leave <-chan struct{}) {
 
 // act is one thing that a person does.
 func (ph *phone) act(ctx context.Context) {
-	switch n := mathrand.IntN(100); { //nolint:gosec // chance is no secret
+	switch n := mathrand.IntN(100); {
 	case n < 50:
 		ph.publish(ctx)
 	case n < 65:
@@ -286,7 +286,7 @@ func (ph *phone) seenUntil() time.Time {
 
 // request asks somebody whom a link names to be allowed to follow.
 func (ph *phone) request(ctx context.Context) {
-	other := ph.people[mathrand.IntN(len(ph.people))] //nolint:gosec // chance is no secret
+	other := ph.people[mathrand.IntN(len(ph.people))]
 	if other.ID == ph.ID || slices.ContainsFunc(ph.followed, func(f follow) bool { return f.user == other.ID }) {
 		return
 	}
@@ -308,7 +308,7 @@ func (ph *phone) receive(ctx context.Context, m message) {
 	}
 	ph.followers = append(ph.followers, secret)
 	ph.send(ctx, m.from, message{from: ph.ID, secret: secret})
-	if mathrand.IntN(4) == 0 { //nolint:gosec // chance is no secret
+	if mathrand.IntN(4) == 0 {
 		oldest := ph.followers[0] // the person has had enough of them
 		if ph.ask(ctx, "DeleteFollowSecret", "", ph.signed(object{"followSecret": oldest}), nil) {
 			ph.followers = ph.followers[1:]

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -41,7 +42,7 @@ func printPlans(all []plans.Plan) {
 			statements = append(statements, p.Statement)
 			numbers[p.Statement] = len(statements)
 		}
-		kind, blocks := "custom", fmt.Sprint(p.Blocks)
+		kind, blocks := "custom", strconv.Itoa(p.Blocks)
 		if p.Generic {
 			kind = "generic"
 		}

@@ -119,10 +119,10 @@ func (r *routes) fill(ctx context.Context) (err error) {
 			return fmt.Errorf("fill the database: %w", err)
 		}
 	}
-	if err := r.bench.database.CreateDatabase(ctx, "pgbench"); err != nil {
+	if err := r.database.CreateDatabase(ctx, "pgbench"); err != nil {
 		return err
 	}
-	if _, err := output(ctx, "pgbench", "-i", "-q", "-s", benchScale, r.bench.database.URL("pgbench")); err != nil {
+	if _, err := output(ctx, "pgbench", "-i", "-q", "-s", benchScale, r.database.URL("pgbench")); err != nil {
 		return err
 	}
 	for what, since := range map[string]time.Time{thirtyEvents: time.Now().AddDate(-1, 0, 0), nothingNew: time.Now()} {
@@ -278,7 +278,7 @@ const connecting = 2
 func (r *routes) pgbench(database string, arguments ...string) func(context.Context) (float64, error) {
 	return func(ctx context.Context) (float64, error) {
 		said, err := output(ctx, "pgbench", slices.Concat([]string{"-M", "prepared", "-j", "1", "-T", strconv.Itoa(r.seconds + connecting)}, arguments,
-			[]string{r.bench.database.URL(database)})...)
+			[]string{r.database.URL(database)})...)
 		if err != nil {
 			return 0, err
 		}
@@ -308,8 +308,9 @@ func (r *routes) signUp(ctx context.Context, p *process, _ comparison, connectio
 
 // openSSL makes keys of passwords as v1 does, and returns how many for a second of its processor time.
 func (r *routes) openSSL(ctx context.Context) (float64, error) {
-	command := exec.CommandContext(ctx, "openssl", "kdf", "-keylen", strconv.Itoa(openSSLKeys*auth.KeyLength), "-kdfopt", "digest:SHA512", //nolint:gosec // no input
-		"-kdfopt", "pass:"+uuid.NewString(), "-kdfopt", "salt:"+strings.Repeat("s", auth.KeyLength), "-kdfopt", "iter:"+strconv.Itoa(auth.Iterations), "PBKDF2")
+	command := exec.CommandContext(ctx, "openssl", "kdf", "-keylen", strconv.Itoa(openSSLKeys*auth.KeyLength), //nolint:gosec // no input
+		"-kdfopt", "digest:SHA512", "-kdfopt", "pass:"+uuid.NewString(), "-kdfopt", "salt:"+strings.Repeat("s", auth.KeyLength),
+		"-kdfopt", "iter:"+strconv.Itoa(auth.Iterations), "PBKDF2")
 	if said, err := command.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("openssl: %w: %s", err, said)
 	}
@@ -347,7 +348,8 @@ func (b *bench) batch(ctx context.Context) error {
 		id := uuid.New()
 		ids[i] = strconv.Quote(id.String())
 		if _, err := b.conn.Exec(ctx, `INSERT INTO users (id, user_lookup, hashed_password, salt, encrypted_profile_picture)
-			SELECT $1, $2, '', '', string_agg(sha512((n + random())::text::bytea), '') FROM generate_series(1, $3 / 64) n`, id, id.String(), picture); err != nil {
+			SELECT $1, $2, '', '', string_agg(sha512((n + random())::text::bytea), '') FROM generate_series(1, $3 / 64) n`,
+			id, id.String(), picture); err != nil {
 			return err
 		}
 	}

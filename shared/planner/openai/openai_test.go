@@ -574,7 +574,7 @@ func TestConnectionsServeAgain(t *testing.T) {
 		}
 	}}
 	go func() { _ = web.Serve(listener) }()
-	client := openai.New(model("http://"+listener.Addr().String()+"/v1"))
+	client := openai.New(model("http://" + listener.Addr().String() + "/v1"))
 	for range 3 {
 		for _, w := range ways {
 			_, _, _, err := w.ask(t.Context(), client)
