@@ -223,11 +223,7 @@ func TestUnknown(t *testing.T) {
 			t.Parallel()
 			token := "secret" + strings.ReplaceAll(name, " ", "")
 			s.production.On(token, answer)
-			limit := time.Minute
-			if name == "slow" {
-				limit = time.Second
-			}
-			_, valid, err := s.v.Verify(within(t, limit), token)
+			_, valid, err := s.v.Verify(within(t, purchasetest.LimitFor(name)), token)
 			assert.False(t, valid)
 			require.Error(t, err)
 			assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))

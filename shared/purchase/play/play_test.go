@@ -88,11 +88,7 @@ func TestUnknown(t *testing.T) {
 			t.Parallel()
 			token := strings.NewReplacer(" ", "-", ",", "").Replace(name)
 			store.On(token, answer)
-			limit := time.Minute
-			if name == "slow" {
-				limit = time.Second
-			}
-			_, valid, err := v.Verify(within(t, limit), token)
+			_, valid, err := v.Verify(within(t, purchasetest.LimitFor(name)), token)
 			assert.False(t, valid)
 			require.Error(t, err)
 			assert.Equal(t, apierr.Unavailable, apierr.KindOf(err))
@@ -180,11 +176,7 @@ func TestAServiceAccountsKey(t *testing.T) {
 			tokens := httptest.NewServer(c.answer)
 			t.Cleanup(tokens.Close)
 			v := play.New(play.Options{Package: application, BaseURL: server.URL, Credentials: key(t, tokens.URL)})
-			limit := time.Minute
-			if name == "slow" {
-				limit = time.Second
-			}
-			_, valid, err := v.Verify(within(t, limit), "token")
+			_, valid, err := v.Verify(within(t, purchasetest.LimitFor(name)), "token")
 			if c.fault == "" {
 				require.NoError(t, err)
 				assert.True(t, valid)

@@ -272,3 +272,12 @@ func Broken(huge int) map[string]Answer {
 		"418":            {Status: http.StatusTeapot},
 	}
 }
+
+// LimitFor is how long a test waits for the broken answer of that name: a moment for the slow one, which does not come, and for the
+// others longer than they take on a machine under load.
+func LimitFor(name string) time.Duration {
+	if name == "slow" {
+		return time.Second
+	}
+	return time.Minute
+}
