@@ -5,15 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,25 +193,6 @@ func (b *bench) idle(ctx context.Context, n int) error {
 		_ = s.Close()
 	}
 	return err
-}
-
-// cpu is how long the process has computed. The kernel counts hundredths of seconds for everybody.
-func (p *process) cpu() (time.Duration, error) {
-	file, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "stat"))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(file), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, errors.New("the kernel does not tell the time of a process")
-	}
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * time.Second / 100, err
 }
 
 // clock stamps tokens: each is the time since its beginning, in base 36 of tenths of milliseconds.

@@ -281,6 +281,25 @@ func (p *process) memory(name string) (int64, error) {
 	return kilobytes << 10, err
 }
 
+// cpu is how long the process has computed. The kernel counts hundredths of seconds for everybody.
+func (p *process) cpu() (time.Duration, error) {
+	file, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "stat"))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(file), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, errors.New("the kernel does not tell the time of a process")
+	}
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * time.Second / 100, err
+}
+
 // stream asks for a large answer, reads slowly at first, and prints the memory that it takes.
 func (b *bench) stream(ctx context.Context, target, path, body, what string) error {
 	p, err := b.serve(ctx, target)
