@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,21 +27,6 @@ func compare(ctx context.Context, args ...string) (string, error) {
 	var output bytes.Buffer
 	err := run(ctx, args, "../..", &output)
 	return output.String(), err
-}
-
-// behind serves what is at base, but where odd answers itself.
-func behind(t *testing.T, base string, odd func(w http.ResponseWriter, r *http.Request) bool) string {
-	t.Helper()
-	target, err := url.Parse(base)
-	require.NoError(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !odd(w, r) {
-			proxy.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 // wait answers nothing until nobody waits any more, which a server knows once it has read the body.
@@ -78,7 +61,7 @@ func TestBothSidesAreCompared(t *testing.T) {
 	assert.Equal(t, 2, bytes.Count(picture, []byte("<polyline points=\"")))
 	assert.NotRegexp(t, `(src|href)=|url\(|@import`, string(text), "it needs no network")
 
-	teapot := behind(t, base, func(w http.ResponseWriter, r *http.Request) bool {
+	teapot := emulatortest.Behind(t, base, func(w http.ResponseWriter, r *http.Request) bool {
 		switch {
 		case r.Method == http.MethodPut:
 			w.WriteHeader(http.StatusTeapot)
@@ -109,7 +92,7 @@ func TestBothSidesAreCompared(t *testing.T) {
 		"a page": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<!DOCTYPE html><p>Welcome")) }, "answers differ"},
 	} {
 		var asked atomic.Int32
-		side := behind(t, base, func(w http.ResponseWriter, r *http.Request) bool {
+		side := emulatortest.Behind(t, base, func(w http.ResponseWriter, r *http.Request) bool {
 			if asked.Add(1) == 1 {
 				return false
 			}
@@ -134,15 +117,15 @@ func TestASideThatIsNoAPI(t *testing.T) {
 		_, _ = w.Write([]byte("healthy"))
 	}))
 	t.Cleanup(well.Close)
-	page := behind(t, well.URL, func(w http.ResponseWriter, _ *http.Request) bool {
+	page := emulatortest.Behind(t, well.URL, func(w http.ResponseWriter, _ *http.Request) bool {
 		_, _ = w.Write([]byte("<!DOCTYPE html>"))
 		return true
 	})
-	ill := behind(t, well.URL, func(w http.ResponseWriter, _ *http.Request) bool {
+	ill := emulatortest.Behind(t, well.URL, func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	})
-	slow := behind(t, well.URL, func(w http.ResponseWriter, r *http.Request) bool {
+	slow := emulatortest.Behind(t, well.URL, func(w http.ResponseWriter, r *http.Request) bool {
 		wait(w, r)
 		return true
 	})

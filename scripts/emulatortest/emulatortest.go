@@ -4,6 +4,9 @@ package emulatortest
 import (
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -89,4 +92,21 @@ func answers(tb testing.TB, base string) bool {
 	}
 	_ = response.Body.Close()
 	return response.StatusCode == http.StatusOK
+}
+
+// Behind serves what is at base, until the test ends. instead reports whether it has answered a request itself, in place of base.
+func Behind(tb testing.TB, base string, instead func(http.ResponseWriter, *http.Request) bool) string {
+	tb.Helper()
+	target, err := url.Parse(base)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !instead(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	tb.Cleanup(server.Close)
+	return server.URL
 }

@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,19 +133,6 @@ func TestPhonesAreSentToStagingOnly(t *testing.T) {
 	t.Parallel()
 	database := pgtest.URL(t)
 	emulator := emulatortest.Start(t, database, "ENVIRONMENT=staging")
-	target, err := url.Parse(emulator.Base)
-	require.NoError(t, err)
-	// front passes on what the function does not answer in the emulator's stead.
-	front := func(instead func(http.ResponseWriter, *http.Request) bool) string {
-		proxy := httputil.NewSingleHostReverseProxy(target)
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !instead(w, r) {
-				proxy.ServeHTTP(w, r)
-			}
-		}))
-		t.Cleanup(server.Close)
-		return server.URL
-	}
 	users := func() (n int) {
 		conn, err := pgx.Connect(t.Context(), database)
 		require.NoError(t, err)
@@ -157,7 +141,7 @@ func TestPhonesAreSentToStagingOnly(t *testing.T) {
 		return n
 	}
 	for name, want := range map[string]string{"production": "is production", "development": "is development", "": "does not say which environment it is"} {
-		base := front(func(w http.ResponseWriter, r *http.Request) bool {
+		base := emulatortest.Behind(t, emulator.Base, func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path != "/health" {
 				t.Errorf("%s was asked for %s", name, r.URL.Path)
 			}
@@ -189,7 +173,7 @@ func TestPhonesAreSentToStagingOnly(t *testing.T) {
 	}
 	assert.Zero(t, users(), "no account is left")
 
-	broken := front(func(w http.ResponseWriter, r *http.Request) bool {
+	broken := emulatortest.Behind(t, emulator.Base, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/v2/event" {
 			return false
 		}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,10 +45,7 @@ func guides(t *testing.T) map[string]string {
 // v1 stands before the emulator and notes readings of profiles, as v1 does.
 func v1(t *testing.T, base, databaseURL string) string {
 	t.Helper()
-	target, err := url.Parse(base)
-	require.NoError(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return emulatortest.Behind(t, base, func(_ http.ResponseWriter, r *http.Request) bool {
 		if id, ok := strings.CutPrefix(r.URL.Path, "/user/"); ok && r.Method == http.MethodGet {
 			conn, err := pgx.Connect(r.Context(), databaseURL)
 			if assert.NoError(t, err) {
@@ -59,10 +54,8 @@ func v1(t *testing.T, base, databaseURL string) string {
 				_ = conn.Close(r.Context())
 			}
 		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
+		return false
+	})
 }
 
 // monitoring answers every query with nothing, as that of a project without traffic does.
