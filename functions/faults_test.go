@@ -236,7 +236,7 @@ func (o *outage) during(fault func()) (refused int) {
 	return o.refused
 }
 
-// wait lets the fault last until so many requests have been refused for it.
+// wait lets the fault last until this many requests have been refused for it.
 func (o *outage) wait(refused int) {
 	o.t.Helper()
 	require.Eventually(o.t, func() bool {

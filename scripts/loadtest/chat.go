@@ -131,7 +131,7 @@ func (s *socket) receive() ([]byte, error) {
 	return message, err
 }
 
-// openMany opens so many at both hubs, some at a time.
+// openMany opens n connections, half of them at each hub, some at a time.
 func openMany(ctx context.Context, base string, n int) ([]*socket, error) {
 	all := make([]*socket, n)
 	var group errgroup.Group

@@ -1,5 +1,5 @@
-// Command loadtest measures the programs that its arguments name, on a PostgreSQL of its own, and prints ratios taken side
-// by side.
+// Command loadtest measures the programs that its arguments name, on a PostgreSQL of its own, and prints what it finds: README.md
+// says what each measure does.
 package main
 
 import (
@@ -141,7 +141,7 @@ func (b *bench) serve(ctx context.Context, target string, environ ...string) (*p
 	return b.launch(ctx, b.server, append(environ, "FUNCTION_TARGET="+target)...)
 }
 
-// readyTime is longer than a program takes to be ready, by what a machine under load may add.
+// readyTime is longer than a program takes to be ready, even on a machine under load.
 const readyTime = time.Minute
 
 // launch starts the program on a free port and waits until it is ready.

@@ -144,7 +144,7 @@ func (p *phones) locally(ctx context.Context) error {
 	return errors.Join(err, p.tell())
 }
 
-// The model's pace is that of a quick one: so many characters every so often.
+// The model's pace is that of a quick one: a few characters at short intervals.
 const (
 	modelPace  = 20 * time.Millisecond
 	modelPiece = 4
@@ -219,7 +219,7 @@ func pause(ctx context.Context, leave <-chan struct{}, wait time.Duration) bool 
 	}
 }
 
-// checkRoom makes sure that a database that takes so many connections has one for all that may want one at once.
+// checkRoom makes sure that a database that takes room connections has one for everybody who may want one at once.
 func (p *phones) checkRoom(room int) error {
 	own := ownConnections
 	if p.pgbench > 0 {

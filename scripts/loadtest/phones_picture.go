@@ -62,7 +62,7 @@ func (p *phones) draw(path string) error {
 	return os.WriteFile(path, text.Bytes(), 0o600)
 }
 
-// newPlot has a logarithmic scale of milliseconds.
+// newPlot is an empty plot with its legend at the top.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
@@ -70,7 +70,7 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// scale makes the axis logarithmic.
+// scale makes the axis a logarithmic one of milliseconds, up to the most.
 func scale(axis *plot.Axis, most float64) {
 	axis.Label.Text = "ms"
 	axis.Scale, axis.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}

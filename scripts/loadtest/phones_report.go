@@ -131,8 +131,8 @@ func (p *phones) summarize() {
 	}
 }
 
-// asBefore is how much longer requests may take after an overload, at the 95th percentile: so many times as long, and some
-// milliseconds, which a machine loses by itself.
+// asBefore is how much longer requests may take after an overload, at the 95th percentile: a multiple of what they took
+// before, and some milliseconds, which a machine loses by itself.
 const asBefore, asBeforeMillis = 2, 50
 
 // slower begins the fault of requests that take longer.

@@ -52,7 +52,7 @@ func (p *phones) sizes() (all []size) {
 	return append(all, size{c.Program, c.Program, manifest.Route{}, c.Concurrency, c.Pool, c.CPU, c.MemoryBytes()})
 }
 
-// service is where a program is found. Like the platform it takes so many requests at a time and lets others wait.
+// service is where a program is found. Like the platform it takes requests up to its concurrency at a time and lets others wait.
 type service struct {
 	size
 	*process // nil: it runs elsewhere
@@ -65,7 +65,8 @@ type service struct {
 	connections int // to the database, at most
 }
 
-// startServices starts one process for each program, with what the platform gives it: processors, memory, and its name.
+// startServices starts one process for each program, with the processors and the name that the platform gives it. The
+// programs limit their memory themselves.
 func (p *phones) startServices(ctx context.Context, model, store string) error {
 	p.services = map[string]*service{}
 	var starting errgroup.Group

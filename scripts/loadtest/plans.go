@@ -16,7 +16,7 @@ import (
 // runPlans prints how every statement is run on a hundred times of today's data.
 func runPlans(ctx context.Context, b *bench, args []string) error {
 	flags := flag.NewFlagSet("plans", flag.ContinueOnError)
-	part := flags.Int("part", 1, "take one of so many parts of a hundred times of today's data")
+	part := flags.Int("part", 1, "divide the data, a hundred times today's, by this number")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

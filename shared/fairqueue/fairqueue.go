@@ -56,7 +56,7 @@ type waiter struct {
 	outcome chan error // gets nil, or what became of the place
 }
 
-// New returns a queue where so many may be at work at once, and so many more wait.
+// New returns a queue with places for slots at work at once and for waiting more.
 func New(slots, waiting int) *Queue {
 	return &Queue{slots: slots, places: slots + waiting, holders: map[holder]*holding{}}
 }
@@ -130,7 +130,8 @@ func (q *Queue) admit(h holder) bool {
 	if q.working+len(q.waiting) < q.places {
 		return true
 	}
-	// The newest waiter of whoever holds most has to go, and one who is to go first only when no other waits.
+	// The newest waiter of whoever holds most has to go. One who is to go first gives way only to another such, and only when
+	// nobody else waits.
 	var last *waiter
 	for _, w := range slices.Backward(q.waiting) {
 		switch {

@@ -30,7 +30,7 @@ const MaxMessage = 20 << 10
 // overhead is more than the database needs for a message beside the bytes of its chunks, which are few.
 const overhead = 256
 
-// Counting stops at the limit, and bytes are added up only where so many messages may be too much. Messages that are stored as
+// Counting stops at the limit, and bytes are added up only when that many messages could exceed the limit. Messages that are stored as
 // they are, as ciphertext is, tell their size without being read; others have to be unpacked, because what counts is what the
 // receiver has to fetch.
 const put = `

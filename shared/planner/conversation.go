@@ -96,7 +96,7 @@ func (c *Conversation[S]) keep(user Message, answer Answer, result string) {
 	c.messages = kept(c.messages, 0)
 }
 
-// kept forgets the oldest turns until the rest, with so many bytes more, is within the bounds. A turn begins with the person's
+// kept forgets the oldest turns until the rest, with this many bytes more, is within the bounds. A turn begins with the person's
 // message and is forgotten whole.
 func kept(messages []Message, more int) []Message {
 	bytes := size(messages) + more

@@ -67,7 +67,7 @@ func answers() map[string]Step {
 	}
 }
 
-// readSteps writes the text in pieces of so many bytes and reads the steps that there are.
+// readSteps writes the text in pieces of size bytes and reads the steps that there are.
 func readSteps(t *testing.T, text string, size int) (steps []Step) {
 	t.Helper()
 	w := writer{shape: chatForm.Shape}

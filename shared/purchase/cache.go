@@ -9,7 +9,7 @@ import (
 // digest stands for a store and a token.
 type digest [sha256.Size]byte
 
-// cache keeps subjects of tokens for a while, and at most so many: the oldest give way. It is safe for concurrent use.
+// cache keeps subjects of tokens for a while, and no more of them than most: the oldest give way. It is safe for concurrent use.
 type cache struct {
 	mu      sync.Mutex
 	entries map[digest]entry
