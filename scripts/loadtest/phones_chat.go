@@ -45,16 +45,15 @@ func (ph *phone) chat(ctx context.Context) {
 	began := time.Now()
 	leave, err := s.enter(ctx)
 	if err != nil {
-		ph.seen.add(ctx, chatNegotiation, began, platformRefusal)
+		ph.note(ctx, chatNegotiation, began, platformRefusal)
 		return
 	}
 	defer leave()
 	header := s.forwarded(ph.address)
 	header.Set("Authorization", "Bearer "+ph.token)
 	id, result := s.negotiate(ctx, header)
-	ph.seen.add(ctx, chatNegotiation, began, result)
+	ph.note(ctx, chatNegotiation, began, result)
 	if result.kind != fine {
-		ph.troubled.Store(true)
 		return
 	}
 
@@ -71,16 +70,23 @@ func (ph *phone) chat(ctx context.Context) {
 		if response != nil {
 			result = outcomeOfStatus(response.StatusCode, response.Header)
 		}
-		ph.seen.add(ctx, chatConnection, began, result)
-		ph.troubled.Store(true)
+		ph.note(ctx, chatConnection, began, result)
 		return
 	}
 	defer func() { _ = socket.Close() }()
-	ph.seen.add(ctx, chatConnection, began, outcome{})
+	ph.note(ctx, chatConnection, began, outcome{})
 
 	began = time.Now()
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
-	ph.seen.add(ctx, chatAnswer, began, converse(socket))
+	ph.note(ctx, chatAnswer, began, converse(socket))
+}
+
+// note records what came of a step of the chat.
+func (ph *phone) note(ctx context.Context, label string, began time.Time, result outcome) {
+	ph.seen.add(ctx, label, began, result)
+	if result.kind != fine {
+		ph.troubled.Store(true)
+	}
 }
 
 // negotiate returns the id by which to connect.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -109,6 +111,12 @@ var someMeasured = regexp.MustCompile(`hold: [1-9]\d* requests so far`)
 
 func TestWhatPhonesCannotDoIsSaid(t *testing.T) {
 	t.Parallel()
+	need := ownConnections
+	for _, s := range (&phones{}).sizes() {
+		need += s.pool
+	}
+	tooFew := fmt.Sprintf("the database is too small: it takes 3 connections (max_connections), and %d are needed: "+
+		"2 for the load test, and for CreateUser ", need)
 	for args, want := range map[string]string{
 		"--phones 0":                     "--phones has to be from 1 to 20000",
 		"--phones -1":                    "--phones has to be from 1 to 20000",
@@ -120,7 +128,7 @@ func TestWhatPhonesCannotDoIsSaid(t *testing.T) {
 		"--url http://x --accounts 1000": "--accounts has to be from 2",
 		"--url x":                        "--url has to be https:// or http:// and a host",
 		"--url http://127.0.0.1:1":       "the environment does not say which it is",
-		"--connections 40 --pgbench 0s":  "the database is too small: it takes 40 connections (max_connections), and 44 are needed: 2 for the load test, and for CreateUser 4, ",
+		"--connections 3 --pgbench 0s":   tooFew,
 		"some":                           "phones takes flags only",
 	} {
 		err := runPhones(t.Context(), &bench{}, strings.Fields(args))
@@ -194,6 +202,40 @@ func TestPhonesAreSentToStagingOnly(t *testing.T) {
 	interrupt()
 	assert.ErrorIs(t, <-ended, context.Canceled)
 	assert.Zero(t, users(), "an interrupt leaves no account")
+}
+
+// TestAPersonPausesAfterAFailedChat lets the chat's answer fail, and then its platform refuse.
+func TestAPersonPausesAfterAFailedChat(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/negotiate") {
+			_, _ = w.Write([]byte(`{"connectionToken":"x"}`))
+			return
+		}
+		if socket, err := new(websocket.Upgrader).Upgrade(w, r, nil); err == nil {
+			defer func() { _ = socket.Close() }()
+			_ = socket.WriteMessage(websocket.TextMessage, []byte(`{"type":7}`+separator))
+			for err == nil { // until the phone goes
+				_, _, err = socket.ReadMessage()
+			}
+		}
+	}))
+	defer server.Close()
+	s := &service{base: server.URL, client: server.Client()}
+	p := &phones{seen: newRecord(), services: map[string]*service{chatService: s}}
+	ph := &phone{phones: p, token: "Web x"}
+	ph.chat(t.Context())
+	assert.True(t, ph.troubled.Swap(false))
+	require.Len(t, p.seen.samples, 3)
+	assert.Equal(t, "closed by the hub", p.seen.samples[2].what)
+
+	s.places = make(chan struct{}) // nobody gets one
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	ph.chat(ctx)
+	assert.True(t, ph.troubled.Load())
+	require.Len(t, p.seen.samples, 4)
+	assert.Equal(t, platformRefusal, p.seen.samples[3].outcome)
 }
 
 func TestFaultsOfARun(t *testing.T) {
