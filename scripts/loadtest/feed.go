@@ -57,7 +57,7 @@ func runFeed(ctx context.Context, b *bench, args []string) error {
 	flags.DurationVar(&f.time, "time", time.Minute, "how long PutEvent is measured alone, and at most beside the clean-up")
 	flags.BoolVar(&f.scattered, "scattered", false, "let events expire in no order, which is the hardest for the clean-up")
 	ephemeral := flags.Bool("ephemeral", false, "take a database that does not wait for its disk, to see what the disk's part is")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if *ephemeral {

@@ -76,12 +76,31 @@ func run(ctx context.Context, args []string) error {
 	case "plans":
 		return runPlans(ctx, b, args[4:])
 	case "planner":
-		return b.on(ctx, "", b.planner)
+		return runPlain(ctx, b, what, b.planner, args[4:])
 	case "chat":
-		return b.on(ctx, "", b.chat)
+		return runPlain(ctx, b, what, b.chat, args[4:])
 	default:
 		return fmt.Errorf("nothing is called %s: there are users, phones, feed, plans, planner and chat", what)
 	}
+}
+
+// runPlain runs a measure that has no flags.
+func runPlain(ctx context.Context, b *bench, what string, measure func(context.Context) error, args []string) error {
+	if err := parse(flag.NewFlagSet(what, flag.ContinueOnError), args); err != nil {
+		return err
+	}
+	return b.on(ctx, "", measure)
+}
+
+// parse reads a measure's flags, and refuses everything else.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%s takes flags only: --help lists them", flags.Name())
+	}
+	return nil
 }
 
 // durably is [bench.on] on a PostgreSQL that waits for its disk with every commit, in a temporary folder.
@@ -227,9 +246,18 @@ func (p *process) hasEnded() bool {
 	}
 }
 
+// stopTime is longer than a program takes to end.
+const stopTime = 30 * time.Second
+
+// stop tells the process to end, and makes it if it does not.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(os.Interrupt) // one that has ended is fine
-	<-p.ended
+	select {
+	case <-p.ended:
+	case <-time.After(stopTime):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
 }
 
 // stopAll stops the programs that still run.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/liftlog/liftlog-api/shared/planner/plannertest"
 )
 
@@ -42,7 +44,7 @@ func (o *phoneOptions) parse(args []string) error {
 	flags.StringVar(&o.json, "json", "", "write all figures into this `file`")
 	flags.StringVar(&o.at, "url", "", "send the phones to the staging environment at this `URL`, and start nothing here")
 	flags.IntVar(&o.accounts, "accounts", 50, "with --url: accounts that are made there and removed in the end, and shared by the phones")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	refuse := func(applies bool, text string) error {
@@ -58,7 +60,6 @@ func (o *phoneOptions) parse(args []string) error {
 	return errors.Join(
 		refuse(noFolder(o.svg), "--svg: there is no folder for "+o.svg),
 		refuse(noFolder(o.json), "--json: there is no folder for "+o.json),
-		refuse(flags.NArg() > 0, "phones takes flags only: --help lists them"),
 		refuse(o.phones < 1 || o.phones > maxPhones, fmt.Sprintf("--phones has to be from 1 to %d", maxPhones)),
 		refuse(o.overload < 0 || o.overload > maxPhones, fmt.Sprintf("--overload has to be from 0 to %d", maxPhones)),
 		refuse(o.overload > 0 && o.at != "", "--overload is for the programs of this machine, and not for an environment that others use"),
@@ -129,14 +130,16 @@ func (p *phones) locally(ctx context.Context) error {
 	}
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
-	var watching sync.WaitGroup
-	watching.Go(func() { p.watchConnections(watched) })
+	var watching errgroup.Group
+	watching.Go(func() error { return p.watchConnections(watched) })
 	err = p.measureSignUps(ctx)
 	if err == nil {
 		err = p.play(ctx)
 	}
 	stop()
-	watching.Wait()
+	if err := watching.Wait(); err != nil {
+		p.report.fault("the connections to the database are not all counted: %v", err)
+	}
 	p.lookAtPrograms()
 	if err == nil {
 		err = p.runPgbench(ctx)

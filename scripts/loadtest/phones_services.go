@@ -198,12 +198,18 @@ func (s *service) forwarded(address string) http.Header {
 	return http.Header{"X-Forwarded-For": {address + ", 35.0.0.1"}}
 }
 
-// outcomeOfStatus says what an answer means to the run: 429, and 503 where it says when to come back, are refusals.
+// problemType is the type of the programs' refusals.
+const problemType = "application/problem+json"
+
+// outcomeOfStatus says what an answer means to the run: 429 and 503 are refusals where they say when to come back, and so is a
+// 429 that is none of the programs' own, as Cloud Armor and the platform say nothing of that.
 func outcomeOfStatus(status int, header http.Header) outcome {
 	again := header.Get("Retry-After") != ""
 	switch {
 	case status == http.StatusOK:
 		return outcome{}
+	case status == http.StatusTooManyRequests && !again && !strings.HasPrefix(header.Get("Content-Type"), problemType):
+		return platformRefusal
 	case again && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable):
 		return outcome{refused, strconv.Itoa(status), status}
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
@@ -228,24 +234,28 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// watchConnections counts the programs' connections to the database until ctx ends.
-func (p *phones) watchConnections(ctx context.Context) {
+// watchConnections counts the programs' connections to the database until ctx ends, or the database does not tell.
+func (p *phones) watchConnections(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, p.url)
 	if err != nil {
-		return
+		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for pause(ctx, nil, 500*time.Millisecond) {
 		rows, _ := conn.Query(ctx, `SELECT application_name, count(*)::int FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1`)
 		var name string
 		var n int
-		_, _ = pgx.ForEachRow(rows, []any{&name, &n}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&name, &n}, func() error {
 			if s := p.services[name]; s != nil {
 				s.connections = max(s.connections, n)
 			}
 			return nil
 		})
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // lookAtPrograms reports what the programs have taken, and whether one has ended.

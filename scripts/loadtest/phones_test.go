@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,7 +130,6 @@ func TestWhatPhonesCannotDoIsSaid(t *testing.T) {
 		"--url x":                        "--url has to be https:// or http:// and a host",
 		"--url http://127.0.0.1:1":       "the environment does not say which it is",
 		"--connections 3 --pgbench 0s":   tooFew,
-		"some":                           "phones takes flags only",
 	} {
 		err := runPhones(t.Context(), &bench{}, strings.Fields(args))
 		assert.ErrorContains(t, err, want, args)
@@ -236,6 +236,33 @@ func TestAPersonPausesAfterAFailedChat(t *testing.T) {
 	assert.True(t, ph.troubled.Load())
 	require.Len(t, p.seen.samples, 4)
 	assert.Equal(t, platformRefusal, p.seen.samples[3].outcome)
+}
+
+func TestWhatAnAnswerMeans(t *testing.T) {
+	t.Parallel()
+	ours, armors := []string{"application/problem+json; charset=utf-8"}, []string{"text/html; charset=UTF-8"}
+	for _, c := range []struct {
+		status int
+		header http.Header
+		want   outcome
+	}{
+		{http.StatusOK, nil, outcome{}},
+		{http.StatusTooManyRequests, http.Header{"Content-Type": ours, "Retry-After": {"1"}}, outcome{refused, "429", http.StatusTooManyRequests}},
+		{http.StatusTooManyRequests, http.Header{"Content-Type": ours}, outcome{failed, "429 without Retry-After", http.StatusTooManyRequests}},
+		{http.StatusTooManyRequests, http.Header{"Content-Type": armors}, platformRefusal},
+		{http.StatusServiceUnavailable, http.Header{"Retry-After": {"1"}}, outcome{refused, "503", http.StatusServiceUnavailable}},
+		{http.StatusServiceUnavailable, http.Header{"Content-Type": armors}, outcome{failed, "503 without Retry-After", http.StatusServiceUnavailable}},
+		{http.StatusInternalServerError, nil, outcome{failed, "500", http.StatusInternalServerError}},
+	} {
+		assert.Equal(t, c.want, outcomeOfStatus(c.status, c.header), "%d %v", c.status, c.header)
+	}
+}
+
+func TestMeasuresTakeFlagsOnly(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"users", "phones", "feed", "plans", "planner", "chat"} {
+		assert.ErrorContains(t, run(t.Context(), []string{"server", "cleanup", "chat-service", what, "some"}), what+" takes flags only")
+	}
 }
 
 func TestFaultsOfARun(t *testing.T) {

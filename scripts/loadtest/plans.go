@@ -17,7 +17,7 @@ import (
 func runPlans(ctx context.Context, b *bench, args []string) error {
 	flags := flag.NewFlagSet("plans", flag.ContinueOnError)
 	part := flags.Int("part", 1, "divide the data, a hundred times today's, by this number")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	return b.on(ctx, "", func(ctx context.Context) error {

@@ -59,7 +59,7 @@ func runUsers(ctx context.Context, b *bench, args []string) (err error) {
 	flags.IntVar(&r.rounds, "rounds", 3, "how often each route and its yardstick take turns; a row has the medians")
 	flags.IntVar(&r.seconds, "seconds", 3, "how long a turn takes")
 	flags.StringVar(&r.only, "route", "", "measure this function alone, such as GetUser")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if r.rounds < 1 || r.seconds < 1 {
