@@ -174,7 +174,7 @@ func (b *bench) launch(ctx context.Context, program string, environ ...string) (
 		address := listener.Addr().String()
 		_ = listener.Close()
 		p, err := b.launchAt(ctx, address, program, environ...)
-		if _, taken := errors.AsType[*endedError](err); !taken || attempt == 3 {
+		if ended, ok := errors.AsType[*endedError](err); !ok || !strings.Contains(ended.said, " is in use: ") || attempt == 3 {
 			return p, err
 		}
 	}
