@@ -42,7 +42,7 @@ func (b *bench) chat(ctx context.Context) error {
 
 func (b *bench) serveChat(ctx context.Context, model string) (*process, error) {
 	return b.launch(ctx, b.chatService, "OPENAI_BASE_URL="+model+"/v1", "WEB_AUTH_API_KEY="+webKey, "CHAT_MAX_CONNECTIONS=60000",
-		"CHAT_TOKEN_KEY=1:dGhpcnR5LXR3byBieXRlcyBvZiBhIGtleSBmb3IgdGVzdHM=", "RATE_LIMIT_CHAT_PER_DAY=10000", "RATE_LIMIT_WEB_CHAT_PER_DAY=10000",
+		"CHAT_TOKEN_KEY="+credentialKey, "RATE_LIMIT_CHAT_PER_DAY=10000", "RATE_LIMIT_WEB_CHAT_PER_DAY=10000",
 		"K_SERVICE=chat-service", "LOG_LEVEL=ERROR") // on Cloud Run clients are known by a header, so that each can have an address
 }
 

@@ -137,7 +137,7 @@ func (p *phones) locally(ctx context.Context) error {
 		err = p.play(ctx)
 	}
 	stop()
-	if err := watching.Wait(); err != nil {
+	if err := watching.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		p.report.fault("the connections to the database are not all counted: %v", err)
 	}
 	p.lookAtPrograms()

@@ -234,7 +234,7 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// watchConnections counts the programs' connections to the database until ctx ends, or the database does not tell.
+// watchConnections counts the programs' connections to the database until ctx ends, which may be its error, or the database fails.
 func (p *phones) watchConnections(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, p.url)
 	if err != nil {
@@ -251,7 +251,7 @@ func (p *phones) watchConnections(ctx context.Context) error {
 			}
 			return nil
 		})
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			return err
 		}
 	}

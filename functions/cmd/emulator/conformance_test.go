@@ -19,10 +19,7 @@ import (
 // TestV1Answers plays what v1 was recorded answering, in order, under v2's paths and under v1's own.
 func TestV1Answers(t *testing.T) {
 	t.Parallel()
-	file, err := os.ReadFile("testdata/v1/http.json")
-	require.NoError(t, err)
-	cases, err := recorded.Parse(file)
-	require.NoError(t, err)
+	cases := recordedCases(t)
 	require.Len(t, cases, 217)
 	for _, prefix := range []string{"", "/v2"} {
 		t.Run("prefix "+prefix, func(t *testing.T) {
@@ -35,6 +32,16 @@ func TestV1Answers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// recordedCases are what v1 was recorded answering, in order.
+func recordedCases(t *testing.T) []recorded.Case {
+	t.Helper()
+	file, err := os.ReadFile("testdata/v1/http.json")
+	require.NoError(t, err)
+	cases, err := recorded.Parse(file)
+	require.NoError(t, err)
+	return cases
 }
 
 // replay plays cases against a server and keeps what their answers named.

@@ -372,10 +372,7 @@ func (r restricted) denied(tb testing.TB, statements []statement, change string)
 // and then takes one right after the other away from them.
 func TestProgramsHaveTheRightsThatTheyNeedAndNoOthers(t *testing.T) {
 	t.Parallel()
-	file, err := os.ReadFile("testdata/v1/http.json")
-	require.NoError(t, err)
-	cases, err := recorded.Parse(file)
-	require.NoError(t, err)
+	cases := recordedCases(t)
 	_, databaseURL := pgtest.Own(t, "logging_collector=on", "log_destination=jsonlog", "log_statement=all")
 	r := restrict(t, databaseURL)
 	for _, group := range []grants.Group{grants.Writer, grants.Limits, grants.Cleanup} { // readers are with the writers
